@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+import { defineConfig } from "vitest/config";
+
+/** Slow machines multiply every deadline by SHUNT_PATIENCE. */
+const patience = Number(process.env["SHUNT_PATIENCE"] ?? "1");
+
+// vitest insists on a default export here.
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "unit",
+          include: ["test/unit/**/*.test.ts"],
+          // Files that load the built addon; `npm run check` leaves them to `npm test`.
+          exclude: process.env["SHUNT_CHECK"] === "1" ? ["test/unit/native/**", "test/unit/bpf/**"] : [],
+          testTimeout: 10_000 * patience,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "integration",
+          include: ["test/integration/**/*.test.ts"],
+          // Files share the machine's cgroups and namespaces, so one at a time; a fork can crash alone.
+          pool: "forks",
+          fileParallelism: false,
+          // Real processes on shared machines; what needed its second try is listed at the end, never hidden.
+          retry: 1,
+          testTimeout: 60_000 * patience,
+          hookTimeout: 60_000 * patience,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "vm",
+          include: ["test/vm/**/*.test.ts"],
+          pool: "forks",
+          fileParallelism: false,
+          testTimeout: 600_000 * patience,
+          hookTimeout: 600_000 * patience,
+        },
+      },
+    ],
+  },
+});

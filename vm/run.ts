@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// npm run vm -- [--kernel NAME] [COMMAND…]: boots each kernel of kernels.json and runs the command in it.
+// Exit: the command's status, 69 when a VM cannot be had here.
+import { parseArgs } from "node:util";
+import { whyUnprivileged } from "../scripts/setup/machine.mjs";
+import { fetchEmulator, fetchKernel, readKernels } from "./parts.ts";
+import { runInVm } from "./qemu.ts";
+import { VmUnavailable } from "./unavailable.ts";
+
+/** The command is one argument in quotes, so that its options are not taken for ours. */
+function readArguments(): { kernel?: string; command: string } {
+  try {
+    const { values, positionals } = parseArgs({ options: { kernel: { type: "string" } }, allowPositionals: true });
+    return { ...values, command: positionals.length > 0 ? positionals.join(" ") : "sh test/vm/smoke.sh" };
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\nusage: npm run vm -- [--kernel NAME] ['COMMAND']\n`);
+    process.exit(2);
+  }
+}
+
+const { kernel: onlyKernel, command } = readArguments();
+
+async function main(): Promise<number> {
+  const unprivileged = whyUnprivileged();
+  if (unprivileged !== undefined) throw new VmUnavailable(unprivileged);
+  const kernels = readKernels().filter((kernel) => onlyKernel === undefined || kernel.name === onlyKernel);
+  if (kernels.length === 0) throw new VmUnavailable(`vm/kernels.json has no kernel ${onlyKernel}`);
+  const emulator = await fetchEmulator();
+  let worst = 0;
+  for (const entry of kernels) {
+    const kernel = await fetchKernel(entry, emulator.busybox);
+    process.stdout.write(`${entry.name}: Linux ${kernel.release}\n`);
+    const onLine = (line: string): void => void process.stdout.write(`${line}\n`);
+    const { status } = await runInVm(kernel, emulator, { command, timeoutMs: 900_000, onLine });
+    process.stdout.write(`${entry.name}: exit ${status}\n`);
+    worst = Math.max(worst, status);
+  }
+  return worst;
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  if (!(error instanceof VmUnavailable)) throw error;
+  process.stderr.write(`${error.message}\n`);
+  process.exitCode = 69;
+}
