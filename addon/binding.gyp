@@ -1,0 +1,70 @@
+# One addon and two test programs. The system's libbpf is linked dynamically: Debian's static archive is
+# not position-independent, and a distribution's fix then reaches us without a rebuild.
+{
+  "variables": {
+    "libbpf_version": "<!(pkg-config --atleast-version=1.1 libbpf && pkg-config --modversion libbpf || (echo 'shunt needs the headers of libbpf 1.1 or newer and pkg-config (Debian and Ubuntu: apt-get install libbpf-dev pkg-config)' >&2; exit 1))",
+    "warnings": ["-Wall", "-Wextra", "-Wno-missing-field-initializers"]
+  },
+  "targets": [
+    {
+      "target_name": "shunt",
+      "sources": [
+        "src/addon.cc",
+        "src/addresses.cc",
+        "src/args.cc",
+        "src/btf.cc",
+        "src/connect.cc",
+        "src/environment.cc",
+        "src/files.cc",
+        "src/libbpf-log.cc",
+        "src/link.cc",
+        "src/map.cc",
+        "src/map-batch.cc",
+        "src/netlink.cc",
+        "src/netns.cc",
+        "src/object.cc",
+        "src/poll.cc",
+        "src/program.cc",
+        "src/query.cc",
+        "src/ringbuf.cc",
+        "src/socket.cc",
+        "src/sockaddr.cc",
+        "src/unix-fds.cc",
+        "src/watcher.cc"
+      ],
+      "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
+      "defines": [
+        "NAPI_VERSION=9",
+        "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS",
+        "NODE_ADDON_API_DISABLE_DEPRECATED",
+        # A worker that is being terminated can throw no more; without this node-addon-api aborts the process.
+        "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",
+        "BUILDING_NODE_EXTENSION",
+        "_GNU_SOURCE"
+      ],
+      "cflags": ["<@(warnings)", "-Wno-unused-parameter", "-fvisibility=hidden", "<!@(pkg-config --cflags libbpf)"],
+      "cflags_cc!": ["-std=gnu++17"],
+      "cflags_cc": ["-std=gnu++20", "-fno-exceptions"],
+      # nodelete: libbpf keeps a pointer to our print function, and Node unloads an addon with its last worker.
+      "ldflags": ["-Wl,-z,nodelete"],
+      "libraries": ["<!@(pkg-config --libs libbpf)"]
+    },
+    {
+      "target_name": "shunt-echo",
+      "type": "executable",
+      "product_extension": "",
+      "sources": ["tools/shunt-echo.c"],
+      "cflags": ["<@(warnings)", "-std=gnu11", "-O2"],
+      "defines": ["_GNU_SOURCE"]
+    },
+    {
+      "target_name": "shunt-load",
+      "type": "executable",
+      "product_extension": "",
+      "sources": ["tools/shunt-load.c"],
+      "ldflags": ["-pthread"],
+      "cflags": ["<@(warnings)", "-std=gnu11", "-O2"],
+      "defines": ["_GNU_SOURCE"]
+    }
+  ]
+}
