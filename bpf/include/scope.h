@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Whose traffic is it: which workload, and does it come from the workload's own proxy. */
+#ifndef SHUNT_SCOPE_H
+#define SHUNT_SCOPE_H
+
+#include "maps.h"
+
+/*
+ * The innermost enrolled cgroup of the calling process. Levels count from the root, so the last hit
+ * is the innermost. bpf_get_current_ancestor_cgroup_id: >= 5.7.
+ */
+static __always_inline __u32 slot_of_cgroup(void)
+{
+	__u32 slot = 0;
+
+#pragma unroll
+	for (int level = 1; level <= MAX_CGROUP_DEPTH; level++) {
+		__u64 id = bpf_get_current_ancestor_cgroup_id(level);
+		__u32 *found;
+
+		if (!id)
+			break;
+		found = bpf_map_lookup_elem(&cgroup_slots, &id);
+		if (found)
+			slot = *found;
+	}
+	return slot;
+}
+
+static __always_inline __u32 slot_of_netns(__u64 netns)
+{
+	__u32 *found = bpf_map_lookup_elem(&netns_slots, &netns);
+
+	return found ? *found : 0;
+}
+
+/* Made by the proxy: any of the marks of identity that are set is enough. */
+static __always_inline int is_proxy(const struct workload *w, __u32 mark)
+{
+	if ((w->flags & WORKLOAD_FLAG_PROXY_MARK) && (mark & w->proxy_mark_mask) == w->proxy_mark)
+		return 1;
+	if (w->flags & (WORKLOAD_FLAG_PROXY_UID | WORKLOAD_FLAG_PROXY_GID)) {
+		__u64 id = bpf_get_current_uid_gid();
+
+		if ((w->flags & WORKLOAD_FLAG_PROXY_UID) && (__u32)id == w->proxy_uid)
+			return 1;
+		if ((w->flags & WORKLOAD_FLAG_PROXY_GID) && (__u32)(id >> 32) == w->proxy_gid)
+			return 1;
+	}
+	if (w->flags & WORKLOAD_FLAG_PROXY_CGROUP) {
+#pragma unroll
+		for (int level = 1; level <= MAX_CGROUP_DEPTH; level++) {
+			__u64 id = bpf_get_current_ancestor_cgroup_id(level);
+
+			if (!id)
+				break;
+			if (id == w->proxy_cgroup)
+				return 1;
+		}
+	}
+	return 0;
+}
+
+#endif

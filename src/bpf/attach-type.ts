@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+/** enum bpf_attach_type of <linux/bpf.h>, as far as Shunt meets it: user-space interface, the numbers never change. */
+export const AttachType = {
+  CgroupSockOps: 3,
+  SkMsgVerdict: 7,
+  CgroupInet4Connect: 10,
+  CgroupInet6Connect: 11,
+  CgroupUdp4Sendmsg: 14,
+  CgroupUdp6Sendmsg: 15,
+  CgroupUdp4Recvmsg: 19,
+  CgroupUdp6Recvmsg: 20,
+  CgroupGetsockopt: 21,
+  CgroupInet4Getpeername: 29,
+  CgroupInet6Getpeername: 30,
+  SkLookup: 36,
+} as const;
