@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+import { randomBytes } from "node:crypto";
+import { existsSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { BpfObject } from "../../bpf/bpf-object.ts";
+import type { Codec } from "../../bpf/codec.ts";
+import type { Maps, Structs } from "../../bpf/generated/types.ts";
+import { MapPool } from "../../bpf/map-pool.ts";
+import type { TypedMap } from "../../bpf/typed-map.ts";
+import type { NativeMap, NativeProgram } from "../../native/addon.ts";
+import { loadAddon } from "../../native/load-addon.ts";
+import { check } from "../../native/status.ts";
+import { Attachments } from "./attachments.ts";
+import { type Hook, type HookObject, hooksFor, type Position } from "./hooks.ts";
+import { LocalAddresses } from "./local-addresses.ts";
+import { PinDirectory } from "./pins.ts";
+
+/** Maps that the objects of an instance share. */
+const SHARED = [
+  "settings",
+  "workloads",
+  "netns_slots",
+  "cgroup_slots",
+  "ports",
+  "cidrs",
+  "local_addrs",
+  "originals",
+  "dgram_origs",
+  "own_flows",
+  "origins",
+  "claims",
+  "verdicts",
+  "event_scratch",
+  "events",
+] as const;
+
+export interface InstanceOptions {
+  /** Names the pins; unique among the instances of this machine. */
+  readonly name: string;
+  readonly bpffs: string;
+  /** Root of the cgroup2 tree whose processes can be enrolled by namespace. */
+  readonly cgroupRoot: string;
+  /** Directory of the built objects. */
+  readonly objects: string;
+  /** Attach as kernels before 5.7 must, which have no links. */
+  readonly withoutLinks?: boolean;
+}
+
+/**
+ * The loaded programs of one Shunt: pinned, so that they outlive the process, and adopted by the next one. What
+ * they do to a workload is decided by the maps; see WorkloadScope.
+ */
+export class EbpfInstance implements Disposable {
+  readonly options: InstanceOptions;
+  readonly pins: PinDirectory;
+  readonly pool = new MapPool();
+  /** True when the pins of an earlier process were taken over. */
+  readonly adopted: boolean;
+  readonly localAddresses: LocalAddresses;
+  readonly #objects = new Map<HookObject, BpfObject>();
+  readonly #attachments: Attachments;
+
+  constructor(options: InstanceOptions) {
+    this.options = options;
+    this.pins = new PinDirectory(options.bpffs, options.name);
+    this.adopted = this.pins.exists;
+    this.#attachments = new Attachments(this.pins.links, options.cgroupRoot, options.withoutLinks);
+    try {
+      this.pins.exclusively(() => {
+        this.pins.create();
+        this.#adoptMaps();
+        this.#object("connect");
+        this.#pinMaps();
+      });
+      this.localAddresses = new LocalAddresses(this.map("local_addrs"));
+      // Zero: the maps are new, or whoever made them did not come this far.
+      if (this.map("settings").get(0)?.instance === 0n) {
+        this.map("settings").set(0, { instance: randomBytes(8).readBigUInt64LE() });
+      }
+      this.#attachments.adopt((hook) => this.#program(hook));
+    } catch (error) {
+      this[Symbol.dispose]();
+      // What an earlier process left is still in force; it is not ours to take down because we failed.
+      if (!this.adopted) this.pins.remove();
+      throw error;
+    }
+  }
+
+  map<Name extends keyof Maps>(name: Name): TypedMap<Name> {
+    return this.#object("connect").map(name);
+  }
+
+  nativeMap(name: string): NativeMap {
+    return this.#object("connect").nativeMap(name);
+  }
+
+  eventCodec(): Codec<Structs["event"]> {
+    return this.#object("connect").struct("event");
+  }
+
+  /** Attaches every hook of a position once; `cgroup` is the directory to attach at. */
+  attach(
+    position: Position,
+    cgroup: string,
+    options: { readonly dns: boolean; readonly externalProxy: boolean },
+  ): void {
+    for (const hook of hooksFor(position, options)) this.#attachments.attach(hook, this.#program(hook), cgroup);
+  }
+
+  /** Takes the hooks away from one cgroup again. */
+  detach(cgroup: string): void {
+    this.detachId(statSync(cgroup, { bigint: true }).ino);
+  }
+
+  /** As `detach`, for a cgroup whose directory may be gone. */
+  detachId(cgroup: bigint): void {
+    this.#attachments.detach(cgroup);
+  }
+
+  /** Ends interception and leaves nothing of this instance in the kernel. */
+  remove(): void {
+    this.#attachments.detachAll();
+    this[Symbol.dispose]();
+    this.pins.remove();
+  }
+
+  [Symbol.dispose](): void {
+    this.#attachments.close();
+    for (const object of this.#objects.values()) object.close();
+    this.#objects.clear();
+    this.pool.close();
+  }
+
+  /** Loaded when the first of its hooks is needed. */
+  #object(name: HookObject): BpfObject {
+    const loaded = this.#objects.get(name);
+    if (loaded) return loaded;
+    const object = BpfObject.open(join(this.options.objects, `${name}.bpf.o`));
+    try {
+      object.load({ pool: this.pool });
+    } catch (error) {
+      object.close();
+      throw error;
+    }
+    this.#objects.set(name, object);
+    return object;
+  }
+
+  #program(hook: Hook): NativeProgram {
+    return this.#object(hook.object).program(hook.program);
+  }
+
+  #adoptMaps(): void {
+    for (const name of SHARED) {
+      const path = name === "claims" ? this.pins.claims : join(this.pins.maps, name);
+      if (!existsSync(path)) continue;
+      this.pool.add(name, check(loadAddon().openPinnedMap(path), "bpf_obj_get", path));
+    }
+  }
+
+  #pinMaps(): void {
+    for (const name of SHARED) {
+      const path = name === "claims" ? this.pins.claims : join(this.pins.maps, name);
+      if (existsSync(path)) continue;
+      check(this.pool.get(name)?.pin(path) ?? 0, "bpf_obj_pin", path);
+    }
+  }
+}

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+import { statSync } from "node:fs";
+import type { Maps } from "../../bpf/generated/types.ts";
+import { EveryStep } from "../../util/every-step.ts";
+import { ShuntError } from "../../util/shunt-error.ts";
+import type { Direction, InboundListener, Interception, VerdictCounters } from "../backend.ts";
+import type { NetworkNamespace } from "../network-namespace.ts";
+import type { OriginalDestinationSource } from "../original-destination.ts";
+import type { OwnFlowsSource } from "../own-flows.ts";
+import type { InterceptSpec } from "../spec.ts";
+import { InboundLookup } from "./inbound-lookup.ts";
+import type { EbpfInstance } from "./instance.ts";
+import { removeTree } from "./pins.ts";
+import { plan } from "./plan.ts";
+import { deletePolicy, PolicySet } from "./policy-set.ts";
+import { type EnrolmentKey, NOBODY, type SlotTable } from "./slot-table.ts";
+import { sumCounters } from "./verdict-counters.ts";
+
+/** The slots that scopes of this process hold: one that was disposed of holds none. */
+const holders = new WeakMap<SlotTable, Map<number, WorkloadScope>>();
+
+function holdersOf(slots: SlotTable): Map<number, WorkloadScope> {
+  const held = holders.get(slots) ?? new Map<number, WorkloadScope>();
+  holders.set(slots, held);
+  return held;
+}
+
+/** One enrolled workload: its row in the maps, its policy, and for inbound its own sk_lookup program. */
+export class WorkloadScope implements Interception {
+  readonly backend = "ebpf";
+  readonly slot: number;
+  readonly #instance: EbpfInstance;
+  readonly #slots: SlotTable;
+  readonly #netns: NetworkNamespace;
+  readonly #cookie: bigint;
+  /** Known once and for all: the cgroup itself may be gone when the workload ends. */
+  readonly #key: EnrolmentKey;
+  #spec: InterceptSpec;
+  #policy: PolicySet;
+  #inbound: InboundLookup | undefined;
+  #live = true;
+  readonly #listeners: readonly InboundListener[];
+
+  private constructor(
+    instance: EbpfInstance,
+    slots: SlotTable,
+    netns: NetworkNamespace,
+    spec: InterceptSpec,
+    listeners: readonly InboundListener[],
+  ) {
+    this.#instance = instance;
+    this.#slots = slots;
+    this.#netns = netns;
+    this.#spec = spec;
+    this.#listeners = listeners;
+    this.#cookie = netns.cookie();
+    const { target } = spec;
+    this.#key =
+      target.kind === "netns" ? { kind: "netns", id: this.#cookie } : { kind: "cgroup", id: cgroupId(target.path) };
+    const bound = slots.slotOf(this.#key);
+    const holder = bound === undefined ? undefined : holdersOf(slots).get(bound);
+    if (holder)
+      throw new ShuntError(
+        "ERR_INTERCEPT_ENROLLED",
+        `${this.#key.kind} ${this.#key.id} of workload "${spec.name}" is enrolled already, as "${holder.#spec.name}"`,
+      );
+    const policy = plan(spec);
+    this.slot = bound ?? slots.allocate();
+    this.#policy = new PolicySet(instance, slots.nextPolicy(), policy);
+    holdersOf(slots).set(this.slot, this);
+  }
+
+  /**
+   * From its return on connections are intercepted. What an earlier process, or a scope of this one that was disposed
+   * of, left for the same target goes on under the new policy. When the kernel refuses something, the workload is as
+   * it was before enrolment. Throws ERR_INTERCEPT_ENROLLED for a target that another scope of this process has.
+   */
+  static enrol(
+    instance: EbpfInstance,
+    slots: SlotTable,
+    netns: NetworkNamespace,
+    spec: InterceptSpec,
+    listeners: readonly InboundListener[] = [],
+  ): WorkloadScope {
+    const scope = new WorkloadScope(instance, slots, netns, spec, listeners);
+    const bound = slots.slotOf(scope.#key) !== undefined;
+    const before = instance.map("workloads").get(scope.slot);
+    try {
+      scope.#policy.write();
+      scope.#enforce(spec, scope.#policy);
+      scope.setLocalAddresses(netns.localAddresses());
+      scope.#openInbound(spec);
+      slots.bind(scope.#key, scope.slot);
+      scope.#attach(spec);
+    } catch (error) {
+      if (bound && before) scope.#giveBack(before);
+      else scope.#undo();
+      throw error;
+    }
+    // Of an earlier enrolment that had another direction on.
+    if (!spec.inbound) removeTree(instance.pins.workload(scope.slot));
+    if (before && before.policy !== 0) deletePolicy(instance, before.policy);
+    return scope;
+  }
+
+  originalDestination(direction: Direction): OriginalDestinationSource {
+    if (direction === "inbound") return { kind: "local-address" };
+    return {
+      kind: "ebpf-map",
+      originalsFd: this.#instance.map("originals").native.fd,
+      datagramsFd: this.#instance.map("dgram_origs").native.fd,
+      netnsCookie: String(this.#cookie),
+    };
+  }
+
+  ownFlows(): OwnFlowsSource {
+    return { ownFlowsFd: this.#instance.map("own_flows").native.fd, netnsCookie: String(this.#cookie) };
+  }
+
+  setInboundListener(listener: InboundListener): void {
+    this.#inbound?.setListener(listener);
+  }
+
+  setLocalAddresses(addresses: readonly string[]): void {
+    this.#instance.localAddresses.set(this.#cookie, this, addresses);
+  }
+
+  async update(spec: InterceptSpec): Promise<void> {
+    const old = this.#policy;
+    const policy = new PolicySet(this.#instance, this.#slots.nextPolicy(), plan(spec));
+    const rows = this.#instance.map("workloads");
+    const row = rows.get(this.slot);
+    try {
+      policy.write();
+      this.#openInbound(spec);
+      this.#attach(spec);
+      this.#enforce(spec, policy);
+    } catch (error) {
+      if (row) rows.set(this.slot, row);
+      policy.remove();
+      throw error;
+    }
+    this.#spec = spec;
+    this.#policy = policy;
+    old.remove();
+  }
+
+  counters(): VerdictCounters {
+    return sumCounters(this.#instance.map("verdicts").get(this.slot));
+  }
+
+  /** Asks the loaded sk_lookup program about a SYN; the cookie of the socket it chose, 0 for none. See InboundLookup.try. */
+  tryInbound(context: Uint8Array): bigint {
+    return this.#inbound?.try(context) ?? 0n;
+  }
+
+  /** Of a scope that was disposed of, what it left in force, unless another scope has taken that over. */
+  async remove(): Promise<void> {
+    if (this.#live) {
+      this.#undo();
+      return;
+    }
+    this.#instance.localAddresses.release(this.#cookie, this);
+    if (this.#slots.slotOf(this.#key) === this.slot && !holdersOf(this.#slots).has(this.slot))
+      this.#slots.evict(this.#key, this.slot);
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#live) return;
+    this.#letGo();
+    this.#inbound?.[Symbol.dispose]();
+  }
+
+  #letGo(): void {
+    this.#live = false;
+    holdersOf(this.#slots).delete(this.slot);
+  }
+
+  #undo(): void {
+    this.#letGo();
+    const steps = new EveryStep();
+    steps.runSync(() => this.#slots.unbind(this.#key));
+    steps.runSync(() => this.#key.kind === "cgroup" && this.#instance.detachId(this.#key.id));
+    steps.runSync(() => this.#inbound?.remove());
+    this.#inbound = undefined;
+    steps.runSync(() => this.#instance.map("workloads").set(this.slot, NOBODY));
+    steps.runSync(() => this.#policy.remove());
+    steps.runSync(() => this.#instance.localAddresses.release(this.#cookie, this));
+    this.#slots.release(this.slot);
+    steps.throwIfAny(`workload "${this.#spec.name}" not taken out of the kernel`);
+  }
+
+  /** The slot was in force before, and goes on as it was. */
+  #giveBack(row: Maps["workloads"]["value"]): void {
+    this.#letGo();
+    this.#instance.map("workloads").set(this.slot, row);
+    this.#inbound?.[Symbol.dispose]();
+    this.#policy.remove();
+    this.#instance.localAddresses.release(this.#cookie, this);
+  }
+
+  /** Makes a policy that has been written the workload's. */
+  #enforce(spec: InterceptSpec, policy: PolicySet): void {
+    const { target, proxy } = spec;
+    this.#instance.map("workloads").set(this.slot, {
+      ...policy.plan.workload,
+      netns: target.kind === "netns" ? this.#cookie : 0n,
+      proxyCgroup: proxy.cgroup === undefined ? 0n : cgroupId(proxy.cgroup),
+      policy: policy.number,
+    });
+  }
+
+  #openInbound(spec: InterceptSpec): void {
+    if (spec.inbound && !this.#inbound) {
+      this.#inbound = new InboundLookup(this.#instance, this.slot, this.#cookie, this.#netns, this.#listeners);
+    }
+  }
+
+  #attach({ outbound, proxy, target }: InterceptSpec): void {
+    const needs = {
+      dns: outbound !== undefined && outbound.dns.kind !== "off",
+      externalProxy: proxy.external,
+    };
+    if (target.kind === "cgroup") this.#instance.attach("cgroup", target.path, needs);
+    else this.#instance.attach("root", this.#instance.options.cgroupRoot, needs);
+  }
+}
+
+/** The id of a cgroup v2 directory is its inode number (kernfs, 64-bit kernels). */
+export function cgroupId(path: string): bigint {
+  return statSync(path, { bigint: true }).ino;
+}

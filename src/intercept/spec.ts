@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What interception is asked to do for one workload: typed and validated; text forms of ports, CIDRs and
+ * namespaces never travel further than the configuration. Every back-end compiles the same spec.
+ */
+
+/** An address range: `address` in its canonical text form, host bits zero. */
+export interface Cidr {
+  readonly address: string;
+  readonly prefixLength: number;
+}
+
+/** "all", or exactly the listed ports. */
+export type PortSet = "all" | readonly number[];
+export type CidrSet = "all" | readonly Cidr[];
+
+export type DnsCapture =
+  | { readonly kind: "off" }
+  /** Queries to these resolvers on port 53, UDP and TCP. */
+  | { readonly kind: "servers"; readonly servers: readonly string[]; readonly port: number }
+  | { readonly kind: "all"; readonly port: number };
+
+export interface OutboundSpec {
+  /** The proxy's outbound port on 127.0.0.1 and ::1 of the workload's namespace. */
+  readonly port: number;
+  /** Ports captured wherever they go, as istio-iptables' `-q`. */
+  readonly includePorts: readonly number[];
+  readonly excludePorts: readonly number[];
+  readonly includeCidrs: CidrSet;
+  readonly excludeCidrs: readonly Cidr[];
+  /** Capture connections to 127.0.0.0/8 and ::1 too. */
+  readonly captureLoopback: boolean;
+  /** Capture connections to addresses of the namespace itself. */
+  readonly captureLocal: boolean;
+  readonly dns: DnsCapture;
+}
+
+export interface InboundSpec {
+  /** The proxy's inbound port on 127.0.0.1 and ::1 of the workload's namespace. */
+  readonly port: number;
+  readonly includePorts: PortSet;
+  readonly excludePorts: readonly number[];
+  /** Client addresses. */
+  readonly includeCidrs: CidrSet;
+  readonly excludeCidrs: readonly Cidr[];
+  /** Mark of the sockets by which the proxy speaks to the application with the client's address; absent: it does not. */
+  readonly preserveMark?: { readonly value: number; readonly mask: number };
+}
+
+/** How the proxy's own traffic is told from the workload's: any one that matches is enough. */
+export interface ProxyIdentity {
+  readonly mark?: { readonly value: number; readonly mask: number };
+  readonly uid?: number;
+  readonly gid?: number;
+  /** cgroup v2 directory. */
+  readonly cgroup?: string;
+  /** An unmodified proxy that asks getsockopt(SO_ORIGINAL_DST) by itself. */
+  readonly external: boolean;
+}
+
+export type FailMode = "deny" | "direct";
+
+/** Whose traffic: everything in a network namespace, or the processes of one cgroup in it. */
+export type Target =
+  | { readonly kind: "netns"; readonly path: string }
+  | {
+      readonly kind: "cgroup";
+      readonly path: string /** Namespace its proxy listens in. */;
+      readonly netnsPath: string;
+    };
+
+export interface InterceptSpec {
+  readonly name: string;
+  readonly target: Target;
+  /** Absent: this direction is not intercepted. */
+  readonly outbound?: OutboundSpec;
+  readonly inbound?: InboundSpec;
+  readonly proxy: ProxyIdentity;
+  readonly failMode: FailMode;
+  /** Send an event for every verdict. */
+  readonly trace: boolean;
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+import { describe, expect, it } from "vitest";
+import { plan } from "../../../../src/intercept/iptables/plan.ts";
+import { anInbound, anOutbound, aSpec, MARK } from "./iptables-specs.ts";
+
+const facts = { cgroup2: { mountPoint: "/sys/fs/cgroup", root: "/" } };
+
+describe("plan", () => {
+  it("gives the same for the same", () => {
+    const spec = aSpec({ outbound: anOutbound(), inbound: anInbound() });
+    expect(plan(spec, facts)).toEqual(plan(structuredClone(spec), facts));
+  });
+
+  it("takes whatever arrives in another namespace for a cgroup there", () => {
+    const target = { kind: "cgroup", path: "/sys/fs/cgroup/x", netnsPath: "/run/netns/x" } as const;
+    const dispatch = plan(aSpec({ target, inbound: anInbound() }), facts).families[4].flatMap(
+      (table) => table.dispatch,
+    );
+    expect(dispatch.map(({ hook }) => hook)).toContain("PREROUTING");
+  });
+
+  it("refuses inbound rules for a cgroup in the agent's own namespace", () => {
+    const target = { kind: "cgroup", path: "/sys/fs/cgroup/x", netnsPath: "/proc/self/ns/net" } as const;
+    expect(() => plan(aSpec({ target, inbound: anInbound() }), facts)).toThrow(
+      /web: inbound connections can't be matched by cgroup/,
+    );
+  });
+
+  it("refuses a cgroup where none can be matched", () => {
+    const target = { kind: "cgroup", path: "/sys/fs/cgroup/x", netnsPath: "/proc/self/ns/net" } as const;
+    expect(() => plan(aSpec({ target, outbound: anOutbound() }))).toThrow(/no cgroup2 file system is mounted/);
+  });
+
+  it("refuses rules that would lead the proxy to itself", () => {
+    expect(() => plan(aSpec({ outbound: anOutbound(), proxy: { external: false } }))).toThrow(
+      /nothing tells the proxy's own traffic/,
+    );
+    expect(plan(aSpec({ inbound: anInbound(), proxy: { external: false } })).warnings).toEqual([]);
+  });
+
+  it("names what rules can't do", () => {
+    expect(plan(aSpec({ outbound: anOutbound(), failMode: "direct" })).warnings).toEqual([
+      expect.stringContaining("failMode direct"),
+    ]);
+    const dns = (servers: string[]) =>
+      plan(
+        aSpec({
+          outbound: anOutbound({ dns: { kind: "servers", servers, port: 15053 } }),
+          proxy: { mark: MARK, external: false },
+        }),
+      ).warnings;
+    expect(dns(["10.0.0.1", "10.0.0.2"])).toEqual([expect.stringContaining("over UDP")]);
+    expect(dns(["10.0.0.1"])).toEqual([]);
+  });
+
+  it("says where listeners have to be reached", () => {
+    expect(plan(aSpec({ inbound: anInbound() })).listeners).toEqual({
+      outbound: "loopback",
+      inbound: "any",
+      dns: "loopback",
+    });
+  });
+});

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { choose } from "../../../../src/intercept/probe/choose.ts";
+import {
+  type FeatureName,
+  type FeatureResult,
+  type FeatureResults,
+  features,
+} from "../../../../src/intercept/probe/features.ts";
+
+const names = features.map(({ name }) => name);
+
+/** A machine that can do everything except what is listed. */
+function without(...missing: FeatureName[]): FeatureResults {
+  return new Map(
+    names.map((name): [FeatureName, FeatureResult] => [
+      name,
+      missing.includes(name) ? { ok: false, reason: `no ${name} here` } : { ok: true },
+    ]),
+  );
+}
+
+const RULES: FeatureName[] = ["iptables-nft", "iptables-legacy"];
+
+describe("the choice of a mode", () => {
+  it("is eBPF both ways, tier A, where everything works", () => {
+    expect(choose(without())).toMatchObject({
+      mode: "ebpf",
+      outbound: "ebpf",
+      inbound: "ebpf",
+      originalDestination: "sockops-map",
+      tier: "A",
+    });
+  });
+
+  it.each(["sk-msg", "sockhash"] as const)("is tier B without %s, which only acceleration needs", (name) => {
+    expect(choose(without(name))).toMatchObject({ mode: "ebpf", tier: "B" });
+  });
+
+  it("is mixed, tier C, where inbound connections can't be steered, and says why", () => {
+    const choice = choose(without("sk-lookup"));
+    expect(choice).toMatchObject({ mode: "mixed", outbound: "ebpf", inbound: "iptables", tier: "C" });
+    expect(choice.reason).toBe("eBPF inbound is not possible: sk-lookup (no sk-lookup here)");
+  });
+
+  it.each(["bpf-syscall", "cgroup2", "cgroup-connect4", "sockops", "sk-storage", "netns-cookie-connect"] as const)(
+    "is rules, tier D, with conntrack without %s",
+    (name) => {
+      const choice = choose(without(name));
+      expect(choice).toMatchObject({ mode: "iptables", originalDestination: "conntrack", tier: "D" });
+      expect(choice.reason).toContain(`no ${name} here`);
+    },
+  );
+
+  it("is none, with both reasons, where nothing works", () => {
+    const choice = choose(without("cgroup-connect4", ...RULES));
+    expect(choice).toMatchObject({ mode: "none", outbound: "none", inbound: "none", tier: null });
+    expect(choice.reason).toContain("no cgroup-connect4 here");
+    expect(choice.reason).toContain("no iptables-nft here");
+    expect(choice.reason).toContain("no iptables-legacy here");
+  });
+
+  it("needs one flavour of iptables, not both", () => {
+    for (const name of RULES) expect(choose(without("sockops", name)).mode).toBe("iptables");
+  });
+});
+
+describe("a mode that was asked for", () => {
+  it.each(["ebpf", "mixed", "iptables"] as const)("is %s where it is possible", (mode) => {
+    expect(choose(without(), mode).mode).toBe(mode);
+  });
+
+  it("is refused, not replaced, where it isn't", () => {
+    const choice = choose(without("sk-lookup"), "ebpf");
+    expect(choice.mode).toBe("none");
+    expect(choice.reason).toBe("ebpf is not possible: sk-lookup (no sk-lookup here)");
+  });
+});
+
+describe("needs", () => {
+  it("of outbound alone are met without sk_lookup", () => {
+    expect(choose(without("sk-lookup"), "auto", { inbound: false }).mode).toBe("ebpf");
+  });
+
+  it("of DNS capture and of a foreign proxy count only when there are any", () => {
+    expect(choose(without("cgroup-recvmsg", "cgroup-getsockopt")).mode).toBe("ebpf");
+    expect(choose(without("cgroup-recvmsg"), "auto", { dns: true }).mode).not.toBe("ebpf");
+    expect(choose(without("cgroup-getsockopt"), "auto", { externalProxy: true }).mode).not.toBe("ebpf");
+  });
+
+  it("of one cgroup's processes rule out rules that can't match it", () => {
+    const choice = choose(without("xt-cgroup"), "iptables", { cgroupOnly: true, inbound: false });
+    expect(choice.mode).toBe("none");
+    expect(choice.reason).toContain("no xt-cgroup here");
+  });
+});
+
+it("whatever the machine, auto gives what asking for that mode gives, and never less than asking for another", () => {
+  fc.assert(
+    fc.property(fc.subarray(names), fc.boolean(), fc.boolean(), (missing, inbound, cgroupOnly) => {
+      const results = without(...missing);
+      const needs = { inbound, cgroupOnly };
+      const auto = choose(results, "auto", needs);
+      const possible = (["ebpf", "mixed", "iptables"] as const).filter(
+        (mode) => choose(results, mode, needs).mode === mode,
+      );
+      expect(auto.mode).toBe(possible[0] ?? "none");
+    }),
+  );
+});
