@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Direction } from "./original-destination.ts";
+
+/** Bytes of a connection, in the record's terms: sent to the downstream, received from it. */
+export interface ConnectionBytes {
+  readonly id: string;
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+}
+
+/** A connection that the proxy carries now; its record has the same id. */
+export interface OpenConnection {
+  readonly id: string;
+  /** RFC 3339, when it was accepted. */
+  readonly time: string;
+  readonly listener: string;
+  readonly workload: string;
+  readonly direction: Direction;
+  /** `ip:port`, IPv6 in brackets, as the two below. */
+  readonly source: string;
+  readonly originalDestination: string;
+  readonly upstream: string;
+  readonly interception: string;
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { Endpoint } from "../net/endpoint.ts";
+import type { Direction, OriginalDestinationLookup } from "./original-destination.ts";
+
+/** Where the proxy connects to the original destination from. */
+export type UpstreamSource =
+  /** Whatever address the kernel chooses. */
+  | { readonly kind: "local" }
+  /** 127.0.0.6 or ::6, as Istio's InboundPassthroughCluster. */
+  | { readonly kind: "passthrough" }
+  /** The client's own address; `passthrough` where the client is the destination itself. */
+  | { readonly kind: "preserve" };
+
+/** What can change while connections live. */
+export interface ListenerSettings {
+  readonly connectTimeoutMs: number;
+  /** No byte in either direction for so long ends a connection; 0: never. */
+  readonly idleTimeoutMs: number;
+}
+
+/** All but the socket and the functions: plain data that can be sent to a worker. */
+export interface ListenerConfig extends ListenerSettings {
+  /** Unique among the listeners of a runtime. */
+  readonly name: string;
+  readonly workload: string;
+  readonly direction: Direction;
+  /** Namespace that upstream connections are made in; the agent's own when absent. Stays the caller's. */
+  readonly netnsFd?: number | undefined;
+  /** SO_MARK of upstream connections. */
+  readonly mark?: number | undefined;
+  readonly source: UpstreamSource;
+  /** Ports the proxy itself listens on in the namespace; connections meant for them would loop. */
+  readonly ownPorts: readonly number[];
+  /** How connections come here, for the record of one whose original destination is unknown. */
+  readonly interception: string;
+}
+
+export interface ProxyListener extends ListenerConfig {
+  /** A listening socket; the runtime owns it. */
+  readonly fd: number;
+  readonly lookup: OriginalDestinationLookup;
+  /** Marks an upstream connection with the client's address as the proxy's own before its SYN leaves. */
+  readonly noteOwnFlow?: ((local: Endpoint, remote: Endpoint) => Disposable) | undefined;
+}

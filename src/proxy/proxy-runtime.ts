@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+import { randomBytes } from "node:crypto";
+import { ShuntError } from "../util/shunt-error.ts";
+import { ActiveListener } from "./active-listener.ts";
+import type { ConnectionRecord } from "./connection-record.ts";
+import type { ConnectionBytes, OpenConnection } from "./open-connection.ts";
+import type { ListenerSettings, ProxyListener } from "./proxy-listener.ts";
+import type { ConnectionHost, TcpConnection } from "./tcp-connection.ts";
+import { TimerWheel } from "./timer-wheel.ts";
+import { TrafficCounters, type TrafficStats } from "./traffic-counters.ts";
+
+/** Who runs the proxy. Called synchronously from the data path. */
+export interface ProxyHost {
+  /** An upstream connection is being made; not called for refused connections. */
+  onOpen(connection: OpenConnection): void;
+  /** Once for every accepted connection. */
+  onRecord(record: ConnectionRecord): void;
+  /** accept() failed, for instance for want of descriptors; the listener goes on. */
+  onAcceptError(listener: string, error: Error): void;
+  /** Milliseconds since the epoch that never go back. */
+  now(): number;
+}
+
+export class ProxyError extends ShuntError<"ERR_PROXY_LISTENER_EXISTS" | "ERR_PROXY_NO_LISTENER"> {}
+
+/** Deadlines are met late by up to two of these. */
+const TICK_MS = 25;
+
+/** The data path of one thread: listeners, and the connections they have accepted. */
+export class ProxyRuntime implements AsyncDisposable {
+  readonly #host: ProxyHost;
+  readonly #wheel: TimerWheel;
+  readonly #counters = new TrafficCounters();
+  readonly #listeners = new Map<string, ActiveListener>();
+  readonly #draining = new Set<ActiveListener>();
+  readonly #open = new Map<TcpConnection, OpenConnection>();
+  readonly #connectionHost: ConnectionHost;
+  readonly #idPrefix = randomBytes(5).toString("hex");
+  #nextId = 0;
+
+  constructor(host: ProxyHost) {
+    this.#host = host;
+    this.#wheel = new TimerWheel({ tickMs: TICK_MS, now: () => host.now() });
+    this.#connectionHost = {
+      wheel: this.#wheel,
+      now: () => host.now(),
+      opened: (connection) => this.#onOpened(connection),
+      ended: (connection, record) => this.#onEnded(connection, record),
+    };
+  }
+
+  /**
+   * Accepts from now on; `listener.fd` is the runtime's once this resolves. Rejects with ProxyError when the name is
+   * taken and with Node's error when the fd is no listening socket.
+   */
+  async addListener(listener: ProxyListener): Promise<void> {
+    if (this.#listeners.has(listener.name)) {
+      throw new ProxyError("ERR_PROXY_LISTENER_EXISTS", `listener ${listener.name} exists already`);
+    }
+    const active = new ActiveListener(listener, this.#connectionHost, () => `${this.#idPrefix}-${this.#nextId++}`);
+    this.#listeners.set(listener.name, active);
+    try {
+      await active.listen((error) => this.#host.onAcceptError(listener.name, error));
+    } catch (error) {
+      this.#listeners.delete(listener.name);
+      throw error;
+    }
+  }
+
+  /** Connections keep going; their timeouts count anew with the new lengths. Throws ProxyError for an unknown name. */
+  updateListener(name: string, settings: ListenerSettings): void {
+    this.#named(name).update(settings);
+  }
+
+  /**
+   * Accepts no more, waits up to `drainMs` for the connections to end by themselves, then resets the rest. The name
+   * is free at once. Rejects with ProxyError for an unknown name.
+   */
+  async removeListener(name: string, options: { readonly drainMs: number }): Promise<void> {
+    const active = this.#named(name);
+    this.#listeners.delete(name);
+    this.#draining.add(active);
+    try {
+      await active.close(options.drainMs);
+    } finally {
+      this.#draining.delete(active);
+    }
+  }
+
+  connections(): OpenConnection[] {
+    return [...this.#open.values()];
+  }
+
+  /** What each open connection has carried so far. */
+  carried(): ConnectionBytes[] {
+    return [...this.#open.keys()].map(({ id, bytesSent, bytesReceived }) => ({ id, bytesSent, bytesReceived }));
+  }
+
+  stats(): TrafficStats {
+    return this.#counters.read();
+  }
+
+  /** Removes every listener; connections get `drainMs`, 0 by default. */
+  async close(drainMs = 0): Promise<void> {
+    const removals = [...this.#listeners.keys()].map((name) => this.removeListener(name, { drainMs }));
+    // A removal that was under way with more patience must not outlast this one.
+    removals.push(...[...this.#draining].map((active) => active.close(drainMs)));
+    await Promise.all(removals);
+    this.#wheel[Symbol.dispose]();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #named(name: string): ActiveListener {
+    const active = this.#listeners.get(name);
+    if (!active) throw new ProxyError("ERR_PROXY_NO_LISTENER", `no listener ${name}`);
+    return active;
+  }
+
+  #onOpened(connection: TcpConnection): void {
+    const open = connection.describe();
+    this.#open.set(connection, open);
+    this.#counters.opened();
+    this.#host.onOpen(open);
+  }
+
+  #onEnded(connection: TcpConnection, record: ConnectionRecord): void {
+    this.#counters.ended(record, this.#open.delete(connection));
+    this.#host.onRecord(record);
+  }
+}
