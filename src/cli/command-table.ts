@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Every command with its options, in the order help lists them. */
+import { DNS_CAPTURES, FAIL_MODES, MODES } from "../config/model.ts";
+import { PRESET_NAMES } from "../config/presets.ts";
+import { LOG_FORMATS, LOG_LEVELS } from "../util/log.ts";
+import type { CommandSpec, Completion, SwitchSpec, ValueSpec } from "./command-spec.ts";
+import * as parse from "./option-values.ts";
+
+export const SHELLS = ["bash", "zsh", "fish"] as const;
+
+function toggle(long: string, description: string): SwitchSpec {
+  return { kind: "switch", long, description };
+}
+
+function value(
+  long: string,
+  metavar: string,
+  description: string,
+  more: {
+    parse?: (text: string) => unknown;
+    choices?: readonly string[];
+    repeatable?: boolean;
+    completion?: Completion;
+  } = {},
+): ValueSpec {
+  return { kind: "value", long, metavar, description, ...more };
+}
+
+const json = toggle("--json", "print JSON instead of text");
+const mode = value("--mode", "MODE", "how traffic is steered (auto)", { choices: MODES });
+const record = value("--record", "FILE", "append one JSON line per connection to FILE", {
+  parse: parse.nonEmpty,
+  completion: "file",
+});
+const logFormat = value("--log-format", "FORMAT", "form of the log on standard error", { choices: LOG_FORMATS });
+const logLevel = value("--log-level", "LEVEL", "least level that is logged", { choices: LOG_LEVELS });
+const cgroupRoot = value("--cgroup-root", "DIR", "cgroup2 mount to use (found in /proc/self/mountinfo)", {
+  parse: parse.nonEmpty,
+  completion: "directory",
+});
+const name = value("--name", "NAME", "agent to talk to (default)", { parse: parse.scopeName });
+const socket = value("--socket", "FILE", "its socket (/run/shunt/NAME/admin.sock)", {
+  parse: parse.nonEmpty,
+  completion: "file",
+});
+const direction = value("--direction", "DIRECTION", "seen from the workload", { choices: ["outbound", "inbound"] });
+
+export const WORKLOAD_OPTIONS = [
+  value("--workload-netns", "NS", "intercept a network namespace: name under /run/netns or path", {
+    parse: parse.nonEmpty,
+    repeatable: true,
+    completion: "file",
+  }),
+  value("--workload-pid", "PID", "intercept the network namespace of a process", {
+    parse: parse.processId,
+    repeatable: true,
+  }),
+  value("--workload-cgroup", "DIR", "intercept the processes of a cgroup", {
+    parse: parse.nonEmpty,
+    repeatable: true,
+    completion: "directory",
+  }),
+] as const;
+
+/** For every workload given by a flag; the same fields as in the configuration file. */
+export const TRAFFIC_OPTIONS = [
+  value("--outbound-port", "PORT", "port the proxy takes outbound connections on (15001)", { parse: parse.portNumber }),
+  value("--include-outbound-ports", "PORTS", "destination ports captured whatever the address", {
+    parse: parse.portList,
+  }),
+  value("--exclude-outbound-ports", "PORTS", "destination ports never captured", { parse: parse.portList }),
+  value("--include-outbound-cidrs", "CIDRS", "destination addresses captured (*)", { parse: parse.commaList }),
+  value("--exclude-outbound-cidrs", "CIDRS", "destination addresses never captured", { parse: parse.commaList }),
+  value("--dns-capture", "WHICH", "DNS queries that go to the agent (off)", { choices: DNS_CAPTURES }),
+  toggle("--capture-loopback", "capture connections to 127.0.0.0/8 and ::1"),
+  toggle("--capture-local", "capture connections to the namespace's own addresses"),
+  toggle("--no-outbound", "leave outbound connections alone"),
+  value("--inbound-port", "PORT", "port the proxy takes inbound connections on (15006)", { parse: parse.portNumber }),
+  value("--include-inbound-ports", "PORTS", "ports of the workload that are captured (*)", { parse: parse.portSet }),
+  value("--exclude-inbound-ports", "PORTS", "ports never captured, beside 15020, 15021 and 15090", {
+    parse: parse.portList,
+  }),
+  value("--include-inbound-cidrs", "CIDRS", "client addresses captured (*)", { parse: parse.commaList }),
+  value("--exclude-inbound-cidrs", "CIDRS", "client addresses never captured", { parse: parse.commaList }),
+  toggle("--preserve-source", "connect to the workload from the client's address"),
+  toggle("--no-inbound", "leave inbound connections alone"),
+  value("--fail-mode", "MODE", "new connections while no proxy listens (deny)", { choices: FAIL_MODES }),
+  toggle("--external-proxy", "an unmodified proxy listens on the ports, not Shunt's"),
+  value("--proxy-mark", "MARK", "its socket mark, VALUE or VALUE/MASK", { parse: parse.nonEmpty }),
+  value("--proxy-uid", "UID", "user it runs as", { parse: parse.userId }),
+  value("--proxy-gid", "GID", "group it runs as", { parse: parse.userId }),
+] as const;
+
+export const COMMANDS: readonly CommandSpec[] = [
+  {
+    name: "run",
+    summary: "intercept the traffic of workloads until told to stop",
+    description: [
+      "Workloads come from a file (--config) or from flags (--workload-…), not both. Prints one line `ready` when traffic is intercepted. SIGHUP and a change of the file read the configuration again; SIGTERM and SIGINT stop the agent and take away what it added.",
+    ],
+    options: [
+      value("--config", "FILE", "configuration file (YAML)", { parse: parse.nonEmpty, completion: "file" }),
+      toggle("--check", "check the configuration and end; with --json print it with every default"),
+      value("--name", "NAME", "scope of the agent: one runs per name (default)", { parse: parse.scopeName }),
+      mode,
+      value("--workers", "N", "threads that move the bytes (2)", { parse: parse.workerCount }),
+      record,
+      value("--admin", "ADDRESS:PORT", "also serve metrics and state over TCP (a port alone: 127.0.0.1)", {
+        parse: parse.adminAddress,
+      }),
+      logFormat,
+      logLevel,
+      cgroupRoot,
+      json,
+      ...WORKLOAD_OPTIONS,
+      ...TRAFFIC_OPTIONS,
+    ],
+    arguments: [],
+    examples: [
+      "shunt run --config /etc/shunt/agent.yaml",
+      "shunt run --config agent.yaml --check",
+      "shunt run --workload-netns blue --exclude-outbound-ports 22 --record /tmp/blue.jsonl",
+    ],
+  },
+  {
+    name: "exec",
+    summary: "run a command with its connections intercepted",
+    description: [
+      "Captures every outbound TCP connection of CMD and its descendants, loopback and own addresses included, and nothing of anybody else. Ends with CMD's status: 128+N if signal N ended it, 127 if it is not found, 126 if it can't be run; 125 when Shunt itself fails, 2 for a wrong use of this command.",
+      "Descendants that outlive CMD are waited for.",
+    ],
+    options: [
+      mode,
+      record,
+      value("--config", "FILE", "rules for CMD: one workload of a configuration file, name and target optional", {
+        parse: parse.nonEmpty,
+        completion: "file",
+      }),
+      value("--preset", "NAME", "what is captured unless the file says otherwise (all)", { choices: PRESET_NAMES }),
+      value("--netns", "NS", "run CMD in this network namespace: name under /run/netns or path", {
+        parse: parse.nonEmpty,
+        completion: "file",
+      }),
+      value("--inbound", "PORTS", "also capture connections made to these ports (* for all); only with --netns", {
+        parse: parse.portSet,
+      }),
+      toggle("--kill-descendants", "end the descendants that outlive CMD instead of waiting"),
+      logFormat,
+      logLevel,
+      cgroupRoot,
+    ],
+    arguments: [
+      {
+        metavar: "CMD",
+        description: "command to run, and its arguments",
+        required: true,
+        variadic: true,
+        completion: "command",
+      },
+    ],
+    passThrough: true,
+    examples: ["shunt exec -- curl http://example.com/", "shunt exec --record calls.jsonl --mode iptables -- npm test"],
+  },
+  {
+    name: "probe",
+    summary: "tell what this machine can do, what would be chosen, and why",
+    description: [
+      "Tries every capability in a network namespace and a cgroup of its own. Ends with 69 when no mode is possible.",
+    ],
+    options: [cgroupRoot, json],
+    arguments: [],
+    examples: ["shunt probe", "shunt probe --json | jq .mode"],
+  },
+  {
+    name: "status",
+    summary: "show what a running agent does",
+    description: [],
+    options: [name, socket, json],
+    arguments: [],
+    examples: ["shunt status", "shunt status --name blue --json"],
+  },
+  {
+    name: "flows",
+    summary: "watch who talks to whom, and how it is intercepted",
+    description: [
+      "On a terminal a table that is drawn anew each second; elsewhere, or with --json, one line when a connection begins and one when it ends. Ends with Ctrl-C or with the agent.",
+    ],
+    options: [
+      value("--workload", "NAME", "only this workload", { parse: parse.nonEmpty }),
+      toggle("--once", "print what there is now and end"),
+      name,
+      socket,
+      json,
+    ],
+    arguments: [],
+    examples: ["shunt flows", "shunt flows --workload blue --json"],
+  },
+  {
+    name: "explain",
+    summary: "tell which rule decides about a connection",
+    description: ["Asks a running agent; nothing is sent to the address."],
+    options: [
+      value("--workload", "NAME", "workload as named in the configuration", { parse: parse.nonEmpty }),
+      direction,
+      value("--address", "IP", "destination; inbound an address of the workload", { parse: parse.ipAddress }),
+      value("--port", "PORT", "destination port", { parse: parse.portNumber }),
+      value("--source", "IP", "who connects", { parse: parse.ipAddress }),
+      name,
+      socket,
+      json,
+    ],
+    arguments: [],
+    examples: ["shunt explain --workload blue --direction outbound --address 10.0.0.9 --port 443"],
+  },
+  {
+    name: "clean",
+    summary: "take away what a crashed agent left behind",
+    description: [
+      "Removes pins, programs, rules, routes, addresses, cgroups and sockets of Shunt. Refuses while the agent runs.",
+    ],
+    options: [
+      value("--name", "NAME", "scope of the agent (default)", { parse: parse.scopeName }),
+      toggle("--all", "every scope, and what `exec` and `probe` left behind"),
+      json,
+    ],
+    arguments: [],
+    examples: ["shunt clean", "shunt clean --all --json"],
+  },
+  {
+    name: "completion",
+    summary: "print the completion script of a shell",
+    description: [],
+    options: [],
+    arguments: [{ metavar: "SHELL", description: "bash, zsh or fish", required: true, choices: SHELLS }],
+    examples: [
+      "source <(shunt completion bash)",
+      'shunt completion zsh > "${fpath[1]}/_shunt"',
+      "shunt completion fish > ~/.config/fish/completions/shunt.fish",
+    ],
+  },
+];

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { ProbeReport } from "../../config/formats/probe.ts";
+import type { Actions } from "../actions.ts";
+import { EXIT } from "../exit-status.ts";
+import type { CliIo } from "../io.ts";
+import type { Invocation } from "../parse-arguments.ts";
+import { formatTable } from "../table.ts";
+
+export async function runProbe({ options }: Invocation, io: CliIo, actions: Actions): Promise<number> {
+  const cgroupRoot = options.text("--cgroup-root");
+  const report = await actions.probeMachine(cgroupRoot === undefined ? {} : { cgroupRoot });
+  io.stdout.write(options.has("--json") ? `${JSON.stringify(report, null, 2)}\n` : formatProbe(report));
+  return report.mode === "none" ? EXIT.unavailable : EXIT.ok;
+}
+
+function formatProbe(report: ProbeReport): string {
+  const facts = formatTable(undefined, [
+    ["mode", report.mode],
+    ["outbound", report.outbound],
+    ["inbound", report.inbound],
+    ["original destination", report.originalDestination],
+    ["tier", report.tier ?? "none"],
+    ["reason", report.reason],
+  ]);
+  const features = Object.entries(report.features).map(([name, { ok, reason }]) => [
+    name,
+    ok ? "yes" : "no",
+    reason ?? "",
+  ]);
+  const foreign = (report.foreignPrograms ?? []).map((program) => [
+    program.hook,
+    program.cgroup,
+    String(program.order),
+    `${program.name} (${program.id})${program.exclusive ? ", exclusive" : ""}`,
+  ]);
+  const sections = [facts, formatTable(["FEATURE", "HERE", "WHY NOT"], features)];
+  if (foreign.length > 0) sections.push(formatTable(["HOOK", "CGROUP", "ORDER", "FOREIGN PROGRAM"], foreign));
+  return sections.join("\n");
+}

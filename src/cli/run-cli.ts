@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+/** The whole command line: one command is run, and every failure ends here as a message and a status. */
+import { ConfigError } from "../config/problem.ts";
+import { causedBy, ShuntError } from "../util/shunt-error.ts";
+import { UnsupportedError } from "../util/unsupported-error.ts";
+import type { Actions } from "./actions.ts";
+import { EXIT } from "./exit-status.ts";
+import type { CliIo } from "./io.ts";
+import { type Invocation, parseArguments } from "./parse-arguments.ts";
+import { UsageError } from "./usage-error.ts";
+
+type CommandFunction = (invocation: Invocation, io: CliIo, actions: Actions) => Promise<number>;
+
+/** Loaded when asked for: `exec` stands in front of short commands, and what the others need takes its time. */
+const COMMAND_FUNCTIONS: Readonly<Record<string, () => Promise<CommandFunction>>> = {
+  run: async () => (await import("./commands/run.ts")).runAgentCommand,
+  exec: async () => (await import("./commands/exec.ts")).runExec,
+  probe: async () => (await import("./commands/probe.ts")).runProbe,
+  status: async () => (await import("./commands/status.ts")).runStatus,
+  flows: async () => (await import("./commands/flows.ts")).runFlows,
+  explain: async () => (await import("./commands/explain.ts")).runExplain,
+  clean: async () => (await import("./commands/clean.ts")).runClean,
+  completion: async () => (await import("./commands/completion.ts")).runCompletion,
+};
+
+/** `argv` is without interpreter and script. Answers with the exit status and never throws. */
+export async function runCli(argv: readonly string[], io: CliIo, actions: Actions): Promise<number> {
+  let command: string | undefined;
+  try {
+    const invocation = parseArguments(argv, actions.version, io);
+    if (invocation === undefined) return EXIT.ok;
+    command = invocation.command;
+    const load = COMMAND_FUNCTIONS[command];
+    if (load === undefined) throw new TypeError(`command ${command} is in the table and has no function`);
+    const run = await load();
+    return await run(invocation, io, actions);
+  } catch (error) {
+    io.stderr.write(`${describe(error, command)}\n`);
+    return statusOf(error, command);
+  }
+}
+
+function describe(error: unknown, command: string | undefined): string {
+  const program = command === undefined ? "shunt" : `shunt ${command}`;
+  // Each problem stands on a line of its own that begins with file and line, as editors expect.
+  if (error instanceof ConfigError) return error.message;
+  if (error instanceof ShuntError) return `${program}: ${error.message}`;
+  return `${program}: internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
+}
+
+function statusOf(error: unknown, command: string | undefined): number {
+  if (causedBy(error, UsageError) !== undefined) return EXIT.usage;
+  if (command === "exec") return EXIT.execFailed;
+  return causedBy(error, UnsupportedError) === undefined ? EXIT.failure : EXIT.unavailable;
+}

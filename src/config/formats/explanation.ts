@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+/** What decides about one connection: question and answer of GET /explain and `shunt explain`. */
+
+export interface ExplainQuery {
+  readonly workload: string;
+  readonly direction: "outbound" | "inbound";
+  /** Destination; inbound an address of the workload. Canonical text. */
+  readonly address: string;
+  readonly port: number;
+  /** Who connects. Absent: some address that no rule names. */
+  readonly source?: string;
+}
+
+export interface Explanation {
+  readonly query: ExplainQuery;
+  readonly verdict: "pass" | "redirect" | "deny";
+  /** Reason code, as in counters and events. */
+  readonly reason: string;
+  /** The rule that decides, as the configuration says it: `outbound.excludeCidrs: 10.0.0.0/8`. */
+  readonly rule: string;
+  /** Where the connection arrives: the proxy's listener, the address itself, or null when it is refused. */
+  readonly goesTo: string | null;
+}

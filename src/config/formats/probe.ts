@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+import { z } from "zod";
+
+export const PROBE_MODES = ["ebpf", "mixed", "iptables", "tproxy", "nftables", "none"] as const;
+export const TIERS = ["A", "B", "C", "D"] as const;
+
+const feature = z.object({
+  ok: z.boolean(),
+  reason: z.string().optional().meta({ description: "why not, in words" }),
+});
+
+/** Somebody else's program on the path of a connection. */
+const foreignProgram = z.object({
+  hook: z.string().meta({ examples: ["cgroup/connect4"] }),
+  cgroup: z.string().meta({ description: "directory the program is attached to" }),
+  id: z.int().min(0).meta({ description: "kernel id of the program" }),
+  name: z.string(),
+  order: z.int().min(0).meta({ description: "place among the programs of this hook, 0 runs first" }),
+  exclusive: z
+    .boolean()
+    .meta({ description: "attached without a flag that allows others: nothing can be attached below" }),
+});
+
+/** `shunt probe --json`. */
+export const probeSchema = z
+  .object({
+    mode: z.enum(PROBE_MODES).meta({ description: "what --mode auto chooses here" }),
+    outbound: z
+      .string()
+      .meta({ description: "what intercepts outbound connections", examples: ["ebpf", "iptables", "none"] }),
+    inbound: z
+      .string()
+      .meta({ description: "what intercepts inbound connections", examples: ["ebpf", "iptables", "none"] }),
+    originalDestination: z.string().meta({ description: "how the original destination becomes known" }),
+    tier: z.enum(TIERS).nullable().meta({
+      description: "A: eBPF both ways, acceleration allowed; B: eBPF both ways; C: mixed; D: rules only; null: none",
+    }),
+    reason: z.string().meta({ description: "why this mode and no better one" }),
+    features: z.record(z.string(), feature).meta({ description: "by kebab-case name, each tried on this kernel" }),
+    foreignPrograms: z
+      .array(foreignProgram)
+      .optional()
+      .meta({ description: "programs of others on the path, in the order they run" }),
+  })
+  .meta({ title: "Shunt probe report", description: "What `shunt probe --json` prints." });
+
+export type ProbeReport = z.infer<typeof probeSchema>;

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * The configuration as the agent uses it: every default filled in, texts parsed, nothing optional but what
+ * may really be absent. Plain data: it crosses threads and comes back from /config as it is.
+ */
+import type { CidrRange } from "../util/ip.ts";
+import type { LogFormat, LogLevel } from "../util/log.ts";
+
+export const MODES = ["auto", "ebpf", "mixed", "iptables", "tproxy", "nftables"] as const;
+/** How traffic is steered; `mixed` is eBPF outbound and rules inbound, `auto` the best this machine can do. */
+export type Mode = (typeof MODES)[number];
+
+export const DNS_CAPTURES = ["off", "resolv.conf", "all"] as const;
+export type DnsCaptureKind = (typeof DNS_CAPTURES)[number];
+
+export const FAIL_MODES = ["deny", "direct"] as const;
+/** What happens to new connections while nobody listens on the proxy's port. */
+export type FailMode = (typeof FAIL_MODES)[number];
+
+export type PortSet = "all" | readonly number[];
+export type CidrSet = "all" | readonly CidrRange[];
+
+export interface DnsConfig {
+  readonly capture: DnsCaptureKind;
+  /** 0 asks for a free port. */
+  readonly port: number;
+  /** With `resolv.conf`: these resolvers instead of those in the file. */
+  readonly servers?: readonly string[];
+}
+
+export interface OutboundConfig {
+  readonly enabled: boolean;
+  /** The proxy's outbound port; 0 asks for a free one. */
+  readonly port: number;
+  readonly includePorts: readonly number[];
+  readonly excludePorts: readonly number[];
+  readonly includeCidrs: CidrSet;
+  readonly excludeCidrs: readonly CidrRange[];
+  readonly captureLoopback: boolean;
+  readonly captureLocal: boolean;
+  readonly dns: DnsConfig;
+}
+
+export interface InboundConfig {
+  readonly enabled: boolean;
+  /** The proxy's inbound port; 0 asks for a free one. */
+  readonly port: number;
+  readonly includePorts: PortSet;
+  readonly excludePorts: readonly number[];
+  /** Client addresses. */
+  readonly includeCidrs: CidrSet;
+  readonly excludeCidrs: readonly CidrRange[];
+  readonly preserveSource: boolean;
+}
+
+/** How the proxy's own traffic is told from the workload's. Nothing but `external: false`: the agent's own mark. */
+export interface ProxyIdentityConfig {
+  readonly mark?: { readonly value: number; readonly mask: number };
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly cgroup?: string;
+  readonly external: boolean;
+}
+
+export type TargetConfig =
+  /** Absolute path of a namespace file. */
+  | { readonly kind: "netns"; readonly path: string }
+  /** The network namespace this process is in. */
+  | { readonly kind: "pid"; readonly pid: number }
+  /** Absolute, or relative to the cgroup2 mount (then without a leading slash). */
+  | {
+      readonly kind: "cgroup";
+      readonly path: string;
+      /** Path of the namespace its processes are in; absent: the agent's own. */
+      readonly netns?: string;
+    };
+
+export interface TrafficConfig {
+  readonly outbound: OutboundConfig;
+  readonly inbound: InboundConfig;
+  readonly proxy: ProxyIdentityConfig;
+  readonly failMode: FailMode;
+  readonly trace: boolean;
+}
+
+export interface WorkloadConfig extends TrafficConfig {
+  readonly name: string;
+  readonly target: TargetConfig;
+}
+
+/** What `exec --config` takes: `exec` makes a scope of its own, so name and target may be absent. */
+export interface ExecWorkload extends TrafficConfig {
+  readonly name?: string;
+  readonly target?: TargetConfig;
+}
+
+export interface ListenAddress {
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface ProxyConfig {
+  readonly connectTimeoutMs: number;
+  /** 0: connections may idle for ever. */
+  readonly idleTimeoutMs: number;
+}
+
+export interface AgentConfig {
+  readonly name: string;
+  readonly mode: Mode;
+  readonly workers: number;
+  readonly record?: string;
+  readonly admin?: ListenAddress;
+  readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
+  readonly proxy: ProxyConfig;
+  readonly workloads: readonly WorkloadConfig[];
+}
+
+/** `netns:/run/netns/a`, `pid:7`, `cgroup:a/b`: equal texts name the same target. */
+export function formatTarget(target: TargetConfig): string {
+  return target.kind === "pid" ? `pid:${target.pid}` : `${target.kind}:${target.path}`;
+}

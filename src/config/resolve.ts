@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+/** From fields as written (already of the right kind) to the model: defaults filled in, texts parsed. */
+import { posix } from "node:path";
+import { parseDuration } from "../util/duration.ts";
+import { canonicalIp, parseCidr } from "../util/ip.ts";
+import { parseListenAddress } from "./listen-address.ts";
+import { parseMark } from "./mark.ts";
+import type {
+  AgentConfig,
+  CidrSet,
+  DnsConfig,
+  ExecWorkload,
+  InboundConfig,
+  OutboundConfig,
+  PortSet,
+  ProxyConfig,
+  ProxyIdentityConfig,
+  TargetConfig,
+  TrafficConfig,
+  WorkloadConfig,
+} from "./model.ts";
+import { AGENT_DEFAULTS, PRESETS, type Preset, SIDECAR_ID } from "./presets.ts";
+import type { RawAgent, RawExecWorkload, RawTraffic, RawWorkload } from "./schema/config.ts";
+
+type RawTarget = Pick<RawExecWorkload, "netns" | "pid" | "cgroup">;
+
+export function resolveAgent(raw: RawAgent): AgentConfig {
+  return {
+    name: raw.name ?? AGENT_DEFAULTS.name,
+    mode: raw.mode ?? AGENT_DEFAULTS.mode,
+    workers: raw.workers ?? AGENT_DEFAULTS.workers,
+    ...(raw.record === undefined ? {} : { record: raw.record }),
+    ...(raw.admin === undefined ? {} : { admin: known(parseListenAddress(raw.admin)) }),
+    logLevel: raw.logLevel ?? AGENT_DEFAULTS.logLevel,
+    logFormat: raw.logFormat ?? AGENT_DEFAULTS.logFormat,
+    proxy: resolveProxy(raw.proxy),
+    workloads: raw.workloads.map(resolveWorkload),
+  };
+}
+
+export function resolveProxy(raw: RawAgent["proxy"]): ProxyConfig {
+  return {
+    connectTimeoutMs: known(parseDuration(raw?.connectTimeout ?? AGENT_DEFAULTS.connectTimeout)),
+    idleTimeoutMs: known(parseDuration(raw?.idleTimeout ?? AGENT_DEFAULTS.idleTimeout)),
+  };
+}
+
+function resolveWorkload(raw: RawWorkload): WorkloadConfig {
+  return { name: raw.name, target: known(resolveTarget(raw)), ...resolveTraffic(raw, PRESETS.istio) };
+}
+
+export function resolveExecWorkload(raw: RawExecWorkload, preset: Preset): ExecWorkload {
+  const target = resolveTarget(raw);
+  return {
+    ...(raw.name === undefined ? {} : { name: raw.name }),
+    ...(target === undefined ? {} : { target }),
+    ...resolveTraffic(raw, preset),
+  };
+}
+
+/** The target given; that there is one and no more is checked elsewhere. A namespace beside a cgroup tells where that is. */
+export function resolveTarget(raw: RawTarget): TargetConfig | undefined {
+  const netns = raw.netns === undefined ? undefined : netnsPath(raw.netns);
+  if (raw.cgroup !== undefined) {
+    const path = withoutEndSlash(posix.normalize(raw.cgroup));
+    return { kind: "cgroup", path, ...(netns === undefined ? {} : { netns }) };
+  }
+  if (netns !== undefined) return { kind: "netns", path: netns };
+  return raw.pid === undefined ? undefined : { kind: "pid", pid: raw.pid };
+}
+
+/** ip-netns(8) keeps names under /run/netns, on older systems called /var/run/netns. */
+export function netnsPath(nameOrPath: string): string {
+  if (!nameOrPath.startsWith("/")) return `/run/netns/${nameOrPath}`;
+  return posix.normalize(nameOrPath).replace(/^\/var\/run\//, "/run/");
+}
+
+function withoutEndSlash(path: string): string {
+  return path.length > 1 && path.endsWith("/") ? path.slice(0, -1) : path;
+}
+
+function resolveTraffic(raw: RawTraffic, preset: Preset): TrafficConfig {
+  const defaults = preset.traffic;
+  return {
+    outbound: resolveOutbound(raw.outbound ?? {}, defaults.outbound),
+    inbound: resolveInbound(raw.inbound ?? {}, defaults.inbound, preset.alwaysExcludedInbound),
+    proxy: resolveIdentity(raw.proxy ?? {}),
+    failMode: raw.failMode ?? defaults.failMode,
+    trace: raw.trace ?? defaults.trace,
+  };
+}
+
+function resolveOutbound(raw: NonNullable<RawTraffic["outbound"]>, defaults: OutboundConfig): OutboundConfig {
+  return {
+    enabled: raw.enabled ?? defaults.enabled,
+    port: raw.port ?? defaults.port,
+    includePorts: ascending(raw.includePorts ?? defaults.includePorts),
+    excludePorts: ascending(raw.excludePorts ?? defaults.excludePorts),
+    includeCidrs: cidrSet(raw.includeCidrs) ?? defaults.includeCidrs,
+    excludeCidrs: raw.excludeCidrs?.map(parseCidr) ?? defaults.excludeCidrs,
+    captureLoopback: raw.captureLoopback ?? defaults.captureLoopback,
+    captureLocal: raw.captureLocal ?? defaults.captureLocal,
+    dns: resolveDns(raw.dns ?? {}, defaults.dns),
+  };
+}
+
+function resolveDns(raw: NonNullable<NonNullable<RawTraffic["outbound"]>["dns"]>, defaults: DnsConfig): DnsConfig {
+  return {
+    capture: raw.capture ?? defaults.capture,
+    port: raw.port ?? defaults.port,
+    ...(raw.servers === undefined ? {} : { servers: raw.servers.map(canonicalIp) }),
+  };
+}
+
+function resolveInbound(
+  raw: NonNullable<RawTraffic["inbound"]>,
+  defaults: InboundConfig,
+  alwaysExcluded: readonly number[],
+): InboundConfig {
+  return {
+    enabled: raw.enabled ?? defaults.enabled,
+    port: raw.port ?? defaults.port,
+    includePorts: portSet(raw.includePorts) ?? defaults.includePorts,
+    excludePorts: ascending([...(raw.excludePorts ?? defaults.excludePorts), ...alwaysExcluded]),
+    includeCidrs: cidrSet(raw.includeCidrs) ?? defaults.includeCidrs,
+    excludeCidrs: raw.excludeCidrs?.map(parseCidr) ?? defaults.excludeCidrs,
+    preserveSource: raw.preserveSource ?? defaults.preserveSource,
+  };
+}
+
+function resolveIdentity(raw: NonNullable<RawTraffic["proxy"]>): ProxyIdentityConfig {
+  const external = raw.external ?? false;
+  const anyGiven = raw.mark !== undefined || raw.uid !== undefined || raw.gid !== undefined || raw.cgroup !== undefined;
+  if (external && !anyGiven) return { uid: SIDECAR_ID, gid: SIDECAR_ID, external };
+  return {
+    ...(raw.mark === undefined ? {} : { mark: known(parseMark(raw.mark)) }),
+    ...(raw.uid === undefined ? {} : { uid: raw.uid }),
+    ...(raw.gid === undefined ? {} : { gid: raw.gid }),
+    ...(raw.cgroup === undefined ? {} : { cgroup: withoutEndSlash(posix.normalize(raw.cgroup)) }),
+    external,
+  };
+}
+
+function ascending(ports: readonly number[]): number[] {
+  return [...new Set(ports)].sort((a, b) => a - b);
+}
+
+function portSet(raw: "*" | readonly (number | "*")[] | undefined): PortSet | undefined {
+  if (raw === undefined) return undefined;
+  return raw === "*" || raw.includes("*") ? "all" : ascending(raw as readonly number[]);
+}
+
+function cidrSet(raw: "*" | readonly string[] | undefined): CidrSet | undefined {
+  if (raw === undefined) return undefined;
+  return raw === "*" || raw.includes("*") ? "all" : raw.map(parseCidr);
+}
+
+/** The schema has accepted the text, so it parses. */
+function known<T>(value: T | undefined): T {
+  if (value === undefined) throw new TypeError("a value the schema accepted does not parse");
+  return value;
+}
