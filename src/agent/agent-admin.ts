@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { AdminSource } from "../admin/admin-source.ts";
+import { UnknownWorkloadError } from "../admin/admin-source.ts";
+import type { MetricFamily } from "../admin/prometheus.ts";
+import type { ExplainQuery, Explanation } from "../config/formats/explanation.ts";
+import type { Flow } from "../config/formats/flow.ts";
+import type { StatusReport } from "../config/formats/status.ts";
+import type { AgentConfig } from "../config/model.ts";
+import type { ConnectionRecord } from "../proxy/connection-record.ts";
+import type { ConnectionBytes, OpenConnection } from "../proxy/open-connection.ts";
+import type { Agent } from "./agent.ts";
+import { agentMetrics } from "./agent-metrics.ts";
+import { agentStatus } from "./agent-status.ts";
+import { explain } from "./explain.ts";
+
+/** What the admin server tells of a running agent. */
+export class AgentAdmin implements AdminSource {
+  #config: AgentConfig;
+  #agent: Agent | undefined;
+  #ready = false;
+  #problems: ReadonlyMap<string, Error> = new Map();
+  readonly #followers = new Set<(flow: Flow) => void>();
+
+  constructor(config: AgentConfig) {
+    this.#config = config;
+  }
+
+  attach(agent: Agent): void {
+    this.#agent = agent;
+  }
+
+  setReady(): void {
+    this.#ready = true;
+  }
+
+  /** A reload came; `problems` are the workloads it could not bring into force. */
+  configure(config: AgentConfig, problems: ReadonlyMap<string, Error>): void {
+    this.#config = config;
+    this.#problems = problems;
+  }
+
+  opened(connection: OpenConnection): void {
+    if (this.#followers.size > 0) this.#tell(openFlow(connection));
+  }
+
+  ended(record: ConnectionRecord): void {
+    if (this.#followers.size > 0) this.#tell({ ...record, state: "closed" });
+  }
+
+  metrics(): readonly MetricFamily[] {
+    return agentMetrics(this.#running(), this.#ready);
+  }
+
+  ready(): { readonly ready: boolean; readonly reason: string } {
+    const waiting = this.#agent?.pool.workers().filter((worker) => !worker.running).length ?? 0;
+    if (!this.#ready) return { ready: false, reason: "starting" };
+    if (waiting > 0) return { ready: false, reason: `${waiting} workers are being replaced` };
+    const [name, error] = [...this.#problems][0] ?? [];
+    if (error) return { ready: false, reason: `workload ${name}: ${error.message}` };
+    for (const workload of this.#agent?.workloads.values() ?? []) {
+      const problem = workload.targetProblem;
+      if (problem !== undefined) return { ready: false, reason: `workload ${workload.config.name}: ${problem}` };
+    }
+    return { ready: true, reason: "traffic is intercepted" };
+  }
+
+  config(): AgentConfig {
+    return this.#config;
+  }
+
+  async status(): Promise<StatusReport> {
+    return agentStatus(this.#running(), this.#config, this.ready(), this.#problems);
+  }
+
+  async flows(): Promise<readonly Flow[]> {
+    return (await this.#running().pool.carriedConnections()).map(openFlow);
+  }
+
+  follow(listener: (flow: Flow) => void): () => void {
+    this.#followers.add(listener);
+    return () => this.#followers.delete(listener);
+  }
+
+  explain(query: ExplainQuery): Explanation {
+    const { workloads } = this.#running();
+    const workload = workloads.get(query.workload);
+    if (!workload) throw new UnknownWorkloadError(query.workload, [...workloads.keys()]);
+    return explain(workload.spec, query, workload.netns.localAddresses());
+  }
+
+  #running(): Agent {
+    if (!this.#agent) throw new Error("the agent has not started");
+    return this.#agent;
+  }
+
+  #tell(flow: Flow): void {
+    for (const follower of this.#followers) follower(flow);
+  }
+}
+
+/** One that has just begun has carried nothing. */
+function openFlow(connection: OpenConnection & Partial<ConnectionBytes>): Flow {
+  return {
+    id: connection.id,
+    state: "open",
+    time: connection.time,
+    workload: connection.workload,
+    direction: connection.direction,
+    source: connection.source,
+    originalDestination: connection.originalDestination,
+    upstream: connection.upstream,
+    interception: connection.interception,
+    bytesSent: connection.bytesSent ?? 0,
+    bytesReceived: connection.bytesReceived ?? 0,
+    durationMs: Math.max(0, Date.now() - Date.parse(connection.time)),
+  };
+}

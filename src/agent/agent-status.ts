@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { StatusReport, WorkloadStatus } from "../config/formats/status.ts";
+import { type AgentConfig, formatTarget } from "../config/model.ts";
+import type { Agent } from "./agent.ts";
+import { version } from "./version.ts";
+import type { Workload } from "./workload.ts";
+
+export async function agentStatus(
+  agent: Agent,
+  config: AgentConfig,
+  ready: { readonly ready: boolean; readonly reason: string },
+  problems: ReadonlyMap<string, Error>,
+): Promise<StatusReport> {
+  const workloads = [...agent.workloads.values()];
+  const worst = workloads.find((w) => w.selected.mode !== "ebpf")?.selected ?? workloads[0]?.selected;
+  const active = new Map<string, number>();
+  for (const { workload } of agent.pool.connections()) active.set(workload, (active.get(workload) ?? 0) + 1);
+  return {
+    agent: {
+      name: config.name,
+      pid: process.pid,
+      version,
+      uptimeSeconds: (Date.now() - agent.startedAt.getTime()) / 1000,
+      mode: worst?.mode ?? "none",
+      reason: worst?.reason || ready.reason,
+      ready: ready.ready,
+    },
+    workloads: await Promise.all(
+      workloads.map((workload) => {
+        const { name } = workload.config;
+        return workloadStatus(agent, workload, active.get(name) ?? 0, problems.get(name));
+      }),
+    ),
+    workers: agent.pool.workers().map((worker) => ({
+      id: worker.index,
+      state: worker.running ? "running" : "lost",
+      connections: worker.connections,
+      restarts: worker.restarts,
+    })),
+    hostAdditions: workloads.flatMap((workload) =>
+      workload.hostChanges
+        .filter((change) => change.kind !== "sysctl")
+        .map((change) => ({
+          kind: change.kind as "ip-rule" | "route" | "address",
+          family: change.family,
+          netns: workload.netns.path,
+          text: change.description,
+        })),
+    ),
+  };
+}
+
+async function workloadStatus(
+  agent: Agent,
+  workload: Workload,
+  active: number,
+  problem: Error | undefined,
+): Promise<WorkloadStatus> {
+  const { config, spec, selected } = workload;
+  const { mode, interception } = selected;
+  const wrong = problem?.message ?? workload.targetProblem ?? workload.proxyProblem;
+  return {
+    name: config.name,
+    target: formatTarget(config.target),
+    mode,
+    outbound: spec.outbound ? (mode === "iptables" ? "iptables" : "ebpf") : "off",
+    inbound: spec.inbound ? (mode === "ebpf" ? "ebpf" : "iptables") : "off",
+    failMode: config.failMode,
+    listeners: workload.listeners.map(({ direction, protocol, address, port }) => ({
+      direction,
+      protocol,
+      address: address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`,
+    })),
+    notIntercepted: await workload.existing.remaining(),
+    counters: interception.counters() ?? { outbound: {}, inbound: {} },
+    connections: { active, total: active + (agent.ended.get(config.name) ?? 0) },
+    ...(wrong === undefined ? {} : { problem: wrong }),
+  };
+}

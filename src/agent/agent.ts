@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+import { isDeepStrictEqual } from "node:util";
+import type { WorkloadConfig } from "../config/model.ts";
+import { CompositeInterception } from "../intercept/composite.ts";
+import { EbpfBackend } from "../intercept/ebpf/backend.ts";
+import { followEvents } from "../intercept/ebpf/event-stream.ts";
+import { sweepOriginals, sweepOwnFlows } from "../intercept/ebpf/sweep.ts";
+import { WorkloadScope } from "../intercept/ebpf/workload-scope.ts";
+import type { RequestedMode } from "../intercept/select.ts";
+import { formatEndpoint } from "../net/endpoint.ts";
+import type { ConnectionRecord } from "../proxy/connection-record.ts";
+import type { OpenConnection } from "../proxy/open-connection.ts";
+import { EveryStep } from "../util/every-step.ts";
+import type { Logger } from "../util/log.ts";
+import type { ProxyTimeouts } from "./proxy-listeners.ts";
+import type { WorkloadTrace } from "./scope-lock.ts";
+import { resolveAll } from "./target.ts";
+import { WorkerPool, type WorkerPoolEvent } from "./worker-pool.ts";
+import { Workload, type WorkloadContext } from "./workload.ts";
+
+const SWEEP_INTERVAL_MS = 60_000;
+
+export interface AgentOptions {
+  /** Names the pins: the agent's name, or `exec-<pid>`. */
+  readonly name: string;
+  readonly mode: RequestedMode;
+  readonly workers: number;
+  readonly timeouts: ProxyTimeouts;
+  readonly cgroupRoot?: string;
+  readonly log: Logger;
+  readonly onRecord: (record: ConnectionRecord) => void;
+  readonly onOpen?: (connection: OpenConnection) => void;
+  /** See WorkloadContext. */
+  readonly inherited?: ReadonlyMap<string, WorkloadTrace>;
+  readonly onTrace?: (trace: WorkloadTrace) => void;
+}
+
+/**
+ * The composition: a worker pool, one instance of the programs, and the workloads that use both. `run` and `exec`
+ * differ in where the workloads come from and in what happens at the end.
+ */
+export class Agent implements AsyncDisposable {
+  readonly options: AgentOptions;
+  readonly ebpf: EbpfBackend;
+  readonly pool: WorkerPool;
+  readonly workloads = new Map<string, Workload>();
+  /** Workloads whose restart failed: intercepted, but nobody listens. */
+  readonly #stoodDown = new Map<string, Workload>();
+  /** Of workloads that could not be removed altogether. */
+  readonly #unremoved: WorkloadTrace[] = [];
+  readonly startedAt = new Date();
+  /** Connections that have ended, by workload. */
+  readonly ended: ReadonlyMap<string, number>;
+  readonly #sweeper: NodeJS.Timeout;
+  #events: Disposable | undefined;
+
+  private constructor(options: AgentOptions, pool: WorkerPool, ended: ReadonlyMap<string, number>) {
+    this.ended = ended;
+    this.options = options;
+    this.pool = pool;
+    this.ebpf = new EbpfBackend({
+      name: options.name,
+      ...(options.cgroupRoot === undefined ? {} : { cgroupRoot: options.cgroupRoot }),
+    });
+    this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL_MS).unref();
+  }
+
+  static async start(options: AgentOptions): Promise<Agent> {
+    const totals = new Map<string, number>();
+    const pool = await WorkerPool.start({
+      workers: options.workers,
+      onRecord: (record) => {
+        totals.set(record.workload, (totals.get(record.workload) ?? 0) + 1);
+        options.onRecord(record);
+      },
+      ...(options.onOpen === undefined ? {} : { onOpen: options.onOpen }),
+      onEvent: (event) => logPoolEvent(options.log, event),
+    });
+    return new Agent(options, pool, totals);
+  }
+
+  async add(config: WorkloadConfig): Promise<Workload> {
+    const { name } = config;
+    const before = this.#stoodDown.get(name);
+    const workload = await Workload.start(config, this.#context, before);
+    this.#stoodDown.delete(name);
+    this.workloads.set(name, workload);
+    this.#followVerdicts();
+    return workload;
+  }
+
+  async remove(name: string): Promise<void> {
+    const workload = this.workloads.get(name);
+    this.workloads.delete(name);
+    const stoodDown = this.#stoodDown.get(name);
+    this.#stoodDown.delete(name);
+    try {
+      await workload?.remove();
+      await stoodDown?.retire();
+    } catch (error) {
+      for (const { trace } of [workload, stoodDown].filter((w) => w !== undefined)) this.#unremoved.push(trace);
+      throw error;
+    }
+  }
+
+  /** Of everything that this agent has in force, or could not take back. */
+  get traces(): readonly WorkloadTrace[] {
+    const known = [...this.workloads.values(), ...this.#stoodDown.values()].map(({ trace }) => trace);
+    return [...known, ...this.#unremoved];
+  }
+
+  /**
+   * Makes the workloads those of `configs`: what is gone is removed, what changed is changed live, what is new is
+   * added. A workload whose listener ports changed starts again, and meets its fail mode in between; one whose target
+   * is another is a new one. Returns what failed, by name: of those, what was in force before still is.
+   */
+  async reconcile(configs: readonly WorkloadConfig[]): Promise<Map<string, Error>> {
+    const { failures, identities } = resolveAll(configs, new Set(this.workloads.keys()));
+    const wanted = new Set(configs.map(({ name }) => name));
+    const attempt = async (name: string, work: () => Promise<unknown>): Promise<void> => {
+      try {
+        await work();
+      } catch (error) {
+        failures.set(name, error as Error);
+      }
+    };
+    for (const name of new Set([...this.workloads.keys(), ...this.#stoodDown.keys()])) {
+      const workload = this.workloads.get(name) ?? this.#stoodDown.get(name);
+      const identity = identities.get(name);
+      const another = identity !== undefined && identity !== workload?.targetIdentity;
+      if (!wanted.has(name) || another) await attempt(name, () => this.remove(name));
+    }
+    for (const config of configs) {
+      const { name } = config;
+      if (failures.has(name)) continue;
+      const workload = this.workloads.get(name);
+      if (!workload) await attempt(name, () => this.add(config));
+      else if (needsRestart(workload.config, config)) await attempt(name, () => this.#restart(workload, config));
+      else if (!isDeepStrictEqual(workload.config, config)) await attempt(name, () => workload.update(config));
+    }
+    return failures;
+  }
+
+  /** No connection passes by in between unless the fail mode says so. When it rejects, the old configuration holds. */
+  async #restart(workload: Workload, config: WorkloadConfig): Promise<void> {
+    const { name } = config;
+    await workload.standDown();
+    this.workloads.delete(name);
+    this.#stoodDown.set(name, workload);
+    try {
+      await this.add(config);
+    } catch (error) {
+      await this.add(workload.config).catch((again: Error) => {
+        const message = `${(error as Error).message}; nor does the old configuration work again: ${again.message}`;
+        throw new AggregateError([error, again], message, { cause: error });
+      });
+      throw error;
+    }
+  }
+
+  /** Ends the enrolments of an earlier process that are not wanted any more. */
+  releaseLeftovers(): void {
+    const slots = [...this.workloads.values()].map((w) => scopeOf(w)?.slot).filter((slot) => slot !== undefined);
+    this.ebpf.releaseOthers(new Set(slots));
+  }
+
+  /** Gives everything back: to the last step, and throws an AggregateError when one of them failed. */
+  async stop(): Promise<void> {
+    clearInterval(this.#sweeper);
+    this.#events?.[Symbol.dispose]();
+    this.#events = undefined;
+    const steps = new EveryStep();
+    for (const name of [...this.workloads.keys(), ...this.#stoodDown.keys()]) await steps.run(() => this.remove(name));
+    steps.runSync(() => this.ebpf.remove());
+    await steps.run(() => this.pool[Symbol.asyncDispose]());
+    steps.throwIfAny("not everything was given back");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  get #context(): WorkloadContext {
+    const { mode, timeouts, log, onTrace, inherited = new Map() } = this.options;
+    return { mode, timeouts, log, ebpf: this.ebpf, pool: this.pool, inherited, ...(onTrace && { onTrace }) };
+  }
+
+  /** Verdicts of traced workloads go to the log; one that is traced from a reload on is covered as well. */
+  #followVerdicts(): void {
+    const { instance } = this.ebpf;
+    if (this.#events || !instance) return;
+    this.#events = followEvents(instance, (event) => {
+      const workload = [...this.workloads.values()].find((candidate) => scopeOf(candidate)?.slot === event.slot);
+      const { direction, verdict, reason, pid } = event;
+      const source = formatEndpoint({ address: event.source, port: event.sourcePort });
+      const destination = formatEndpoint({ address: event.destination, port: event.destinationPort });
+      this.options.log.info(
+        { workload: workload?.config.name, direction, verdict, reason, source, destination, pid },
+        "verdict",
+      );
+    });
+  }
+
+  #sweep(): void {
+    if (!this.ebpf.instance) return;
+    const external = [...this.workloads.values()]
+      .filter((w) => w.config.proxy.external)
+      .map((w) => scopeOf(w)?.slot ?? 0);
+    sweepOriginals(this.ebpf.instance, new Set(external));
+    sweepOwnFlows(this.ebpf.instance);
+  }
+}
+
+function logPoolEvent(log: Logger, event: WorkerPoolEvent): void {
+  const { kind, ...fields } = event;
+  if (kind === "worker-replaced") log.info(fields, "worker replaced");
+  else log.error(fields, kind.replaceAll("-", " "));
+}
+
+/** The kernel's side of a workload, where eBPF is part of its mode. */
+export function scopeOf(workload: Workload): WorkloadScope | undefined {
+  const { interception } = workload.selected;
+  if (interception instanceof WorkloadScope) return interception;
+  if (interception instanceof CompositeInterception && interception.outbound instanceof WorkloadScope)
+    return interception.outbound;
+  return undefined;
+}
+
+/** Sockets are bound to a port; everything else changes under way. */
+function needsRestart(before: WorkloadConfig, after: WorkloadConfig): boolean {
+  return !isDeepStrictEqual(socketsOf(before), socketsOf(after));
+}
+
+function socketsOf(config: WorkloadConfig): unknown {
+  const { outbound, inbound, target, proxy } = config;
+  return {
+    target,
+    external: proxy.external,
+    outbound: outbound.enabled && outbound.port,
+    inbound: inbound.enabled && [inbound.port, inbound.preserveSource],
+    dns: outbound.enabled && outbound.dns,
+  };
+}

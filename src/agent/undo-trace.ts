@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+import { existsSync } from "node:fs";
+import type { CleanItem } from "../config/formats/clean-report.ts";
+import { iptablesBackend } from "../intercept/iptables/backend.ts";
+import { NetworkNamespace } from "../intercept/network-namespace.ts";
+import { removePassthroughAddress } from "./passthrough-address.ts";
+import { removePreserveSourceRouting } from "./preserve-source.ts";
+import type { WorkloadTrace } from "./scope-lock.ts";
+
+/** Performs one removal; the action says whether there was anything. */
+export type Attempt = (item: CleanItem, action: () => Promise<boolean> | boolean) => Promise<void>;
+
+/**
+ * Takes away what a process that is gone has added to the namespace of one workload, as far as nobody in `inForce`
+ * has taken it over. Programs are not its business.
+ */
+export async function undoTrace(
+  trace: WorkloadTrace,
+  attempt: Attempt,
+  inForce: readonly WorkloadTrace[] = [],
+): Promise<void> {
+  const { netns: path, workload, fwmarkAccept, passthroughAddress } = trace;
+  // A namespace that is gone took everything in it along.
+  if (!existsSync(path)) return;
+  const sharers = inForce.filter(({ netns }) => netns === path);
+  const hasRules = (one: WorkloadTrace): boolean => one.mode !== "ebpf";
+  if (hasRules(trace) && !sharers.some((other) => other.workload === workload && hasRules(other))) {
+    await attempt({ kind: "iptables", name: `rules of ${workload} in ${path}` }, () =>
+      iptablesBackend.remove(path, workload),
+    );
+  }
+  if (fwmarkAccept !== undefined && !sharers.some((other) => other.fwmarkAccept !== undefined)) {
+    await attempt(
+      { kind: "ip-rule", name: `rules and routes of ${workload} in ${path}` },
+      async () => (await removePreserveSourceRouting(path, fwmarkAccept)).length > 0,
+    );
+  }
+  if (passthroughAddress && !sharers.some((other) => other.passthroughAddress)) {
+    await attempt({ kind: "address", name: `::6/128 on lo in ${path}` }, () => {
+      using netns = new NetworkNamespace(path);
+      return removePassthroughAddress(netns);
+    });
+  }
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * What main and workers tell each other: plain data only. Descriptors are numbers of the process that both share.
+ *
+ * Ownership: every fd in a message stays the sender's. A worker duplicates a listener before it uses it, and main
+ * closes its own once the worker has answered or died, so that no number is ever closed twice. `netnsFd` is used as
+ * it is: main keeps it open until the listener has been removed. Map fds are duplicated by mapFromFd.
+ */
+import type { OriginalDestinationSource } from "../intercept/original-destination.ts";
+import type { OwnFlowsSource } from "../intercept/own-flows.ts";
+import type { ConnectionRecord } from "../proxy/connection-record.ts";
+import type { ConnectionBytes, OpenConnection } from "../proxy/open-connection.ts";
+import type { ListenerConfig, ListenerSettings } from "../proxy/proxy-listener.ts";
+
+/** A listener as main describes it to a worker. `interception` of records follows from `originals`. */
+export interface WorkerListener extends Omit<ListenerConfig, "interception"> {
+  readonly originals: OriginalDestinationSource;
+  /** For source "preserve" under sk_lookup. */
+  readonly ownFlows?: OwnFlowsSource | undefined;
+}
+
+/** A request has a number, and exactly one answer. */
+export type WorkerRequest =
+  | { readonly kind: "add-listener"; readonly listener: WorkerListener; readonly fd: number }
+  | { readonly kind: "update-listener"; readonly name: string; readonly settings: ListenerSettings }
+  /** Tells `carried` before the answer. */
+  | { readonly kind: "tell-carried" }
+  | { readonly kind: "remove-listener"; readonly name: string; readonly drainMs: number };
+
+export type ToWorker =
+  | { readonly kind: "request"; readonly id: number; readonly request: WorkerRequest }
+  /** End by yourself: no more accepts, `drainMs` for the connections, then exit. */
+  | { readonly kind: "stop"; readonly drainMs: number }
+  /** Throw: for tests of what happens then. */
+  | { readonly kind: "crash"; readonly message: string };
+
+export type FromWorker =
+  | { readonly kind: "ready" }
+  | {
+      readonly kind: "answer";
+      readonly id: number;
+      readonly error?: { readonly code: string; readonly message: string };
+    }
+  /** What has happened since the last turn of the loop; apply `opened` first. */
+  | {
+      readonly kind: "traffic";
+      readonly opened: readonly OpenConnection[];
+      readonly ended: readonly ConnectionRecord[];
+    }
+  | { readonly kind: "carried"; readonly connections: readonly ConnectionBytes[] }
+  | { readonly kind: "accept-error"; readonly listener: string; readonly message: string };
