@@ -20,6 +20,8 @@ export function toInterceptSpec(config: WorkloadConfig, target: Target, facts: S
     ...(config.outbound.enabled ? { outbound: toOutbound(config.outbound, facts) } : {}),
     ...(config.inbound.enabled ? { inbound: toInbound(config.inbound, facts) } : {}),
     proxy: toIdentity(config.proxy),
+    interfaces: { exclude: [], reroute: [] },
+    dropInvalid: false,
     failMode: config.failMode,
     trace: config.trace,
   };
@@ -34,7 +36,7 @@ function toOutbound(config: OutboundConfig, facts: SpecFacts): OutboundSpec {
       : dns.capture === "all"
         ? ({ kind: "all", port } as const)
         : ({ kind: "servers", servers: dns.servers ?? facts.resolvers, port } as const);
-  return { ...rest, port: facts.outboundPort, dns: capture };
+  return { ...rest, port: facts.outboundPort, dns: capture, ownerGroups: { kind: "all-except", groups: [] } };
 }
 
 function toInbound(config: InboundConfig, facts: SpecFacts): InboundSpec {
@@ -48,8 +50,8 @@ function toIdentity(config: ProxyIdentityConfig): ProxyIdentity {
   const mark = config.mark ?? (config.external ? undefined : { value: PROXY_MARK, mask: PROXY_MARK_MASK });
   return {
     ...(mark === undefined ? {} : { mark }),
-    ...(config.uid === undefined ? {} : { uid: config.uid }),
-    ...(config.gid === undefined ? {} : { gid: config.gid }),
+    uids: config.uid === undefined ? [] : [config.uid],
+    gids: config.gid === undefined ? [] : [config.gid],
     ...(config.cgroup === undefined ? {} : { cgroup: cgroupDirectory(config.cgroup) }),
     external: config.external,
   };

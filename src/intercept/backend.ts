@@ -3,8 +3,70 @@ import type { OriginalDestinationSource } from "./original-destination.ts";
 import type { OwnFlowsSource } from "./own-flows.ts";
 import type { InterceptSpec } from "./spec.ts";
 
-export type BackendName = "ebpf" | "iptables";
+export const BACKEND_NAMES = ["ebpf", "iptables", "tproxy", "nftables"] as const;
+export type BackendName = (typeof BACKEND_NAMES)[number];
 export type Direction = "outbound" | "inbound";
+
+export interface ProbeAnswer {
+  readonly ok: boolean;
+  /** Why not. */
+  readonly reason?: string;
+}
+
+/** A piece of a plan in the words of the program that takes it. */
+export interface Rendered {
+  /** "IPv4 rules", "policy routing". */
+  readonly title: string;
+  /** Program and arguments that take `text` on standard input; empty where the kernel is asked directly. */
+  readonly command: readonly string[];
+  readonly text: string;
+}
+
+/** One difference between what should be in force and what is. */
+export interface Drift {
+  /** Absent where one object serves both families. */
+  readonly family?: 4 | 6;
+  /** Table, map, or kind of object ("ip rule"). */
+  readonly table: string;
+  /** Chain, map key, or name of the object. */
+  readonly chain: string;
+  readonly kind: "missing" | "unexpected" | "changed";
+  /** In the words of the program that lists them. */
+  readonly expected: readonly string[];
+  readonly actual: readonly string[];
+}
+
+/** What is in force for one workload after `apply` or `adopt`. */
+export interface Applied {
+  readonly name: string;
+  readonly netnsPath: string;
+  readonly warnings: readonly string[];
+  /** False when everything was already as planned and nothing was touched. */
+  readonly changed: boolean;
+}
+
+/**
+ * One way to intercept by what the kernel keeps by itself once it is told: a folder of src/intercept exports one. `plan`
+ * and `render` are pure; everything else acts on the network namespace of the target. All reject with an error of
+ * the back-end's own class and leave the namespace as it was.
+ */
+export interface Backend<Plan = unknown> {
+  readonly name: BackendName;
+  /** Whether it works here, by trying; with a path, in that namespace. */
+  probe(netnsPath?: string, signal?: AbortSignal): Promise<ProbeAnswer>;
+  plan(spec: InterceptSpec): Plan;
+  render(plan: Plan): readonly Rendered[];
+  /** All or nothing; again changes nothing. */
+  apply(spec: InterceptSpec, options?: { readonly signal?: AbortSignal }): Promise<Applied>;
+  /** What an earlier process applied, when it is there and equals the plan; undefined otherwise, and nothing is changed. */
+  adopt(spec: InterceptSpec, options?: { readonly signal?: AbortSignal }): Promise<Applied | undefined>;
+  /** Empty when everything is as planned. */
+  verify(spec: InterceptSpec, signal?: AbortSignal): Promise<readonly Drift[]>;
+  /** Whether there was anything of that name. */
+  remove(netnsPath: string, name: string, signal?: AbortSignal): Promise<boolean>;
+  /** Names of the workloads that have something of this back-end in the namespace. */
+  findOurs(netnsPath: string, signal?: AbortSignal): Promise<readonly string[]>;
+}
 
 /** How often each reason was the answer, per direction; a back-end without counters returns undefined. */
 export interface VerdictCounters {

@@ -33,7 +33,14 @@ export interface OutboundSpec {
   /** Capture connections to addresses of the namespace itself. */
   readonly captureLocal: boolean;
   readonly dns: DnsCapture;
+  /** Capture by the group the socket was made under, as istio-iptables' ISTIO_OUTBOUND_OWNER_GROUPS. */
+  readonly ownerGroups: OwnerGroups;
 }
+
+/** Group ids; an empty `only` captures nothing, DNS included. */
+export type OwnerGroups =
+  | { readonly kind: "all-except"; readonly groups: readonly number[] }
+  | { readonly kind: "only"; readonly groups: readonly number[] };
 
 export interface InboundSpec {
   /** The proxy's inbound port on 127.0.0.1 and ::1 of the workload's namespace. */
@@ -50,8 +57,8 @@ export interface InboundSpec {
 /** How the proxy's own traffic is told from the workload's: any one that matches is enough. */
 export interface ProxyIdentity {
   readonly mark?: { readonly value: number; readonly mask: number };
-  readonly uid?: number;
-  readonly gid?: number;
+  readonly uids: readonly number[];
+  readonly gids: readonly number[];
   /** cgroup v2 directory. */
   readonly cgroup?: string;
   /** An unmodified proxy that asks getsockopt(SO_ORIGINAL_DST) by itself. */
@@ -69,6 +76,14 @@ export type Target =
       readonly netnsPath: string;
     };
 
+/** Interfaces of the workload's namespace, by name. */
+export interface InterfacePolicy {
+  /** Traffic by these is left alone, in both directions. */
+  readonly exclude: readonly string[];
+  /** What arrives by these comes from a machine behind the pod (KubeVirt): it is captured as if it were outbound. */
+  readonly reroute: readonly string[];
+}
+
 export interface InterceptSpec {
   readonly name: string;
   readonly target: Target;
@@ -76,6 +91,9 @@ export interface InterceptSpec {
   readonly outbound?: OutboundSpec;
   readonly inbound?: InboundSpec;
   readonly proxy: ProxyIdentity;
+  readonly interfaces: InterfacePolicy;
+  /** Drop packets that conntrack calls invalid before anything answers them with a reset; rules only. */
+  readonly dropInvalid: boolean;
   readonly failMode: FailMode;
   /** Send an event for every verdict. */
   readonly trace: boolean;

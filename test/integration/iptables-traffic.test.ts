@@ -75,7 +75,7 @@ describe.each(["nft", "legacy"] as const)("traffic under rules of iptables-%s", 
   });
 
   it("leaves the proxy's own connections alone, by user and by group", async () => {
-    await apply({ outbound: anOutbound(), proxy: { uid: 4001, gid: 4002, external: true } });
+    await apply({ outbound: anOutbound(), proxy: { uids: [4001], gids: [4002], external: true } });
     const from = (uid: number, gid: number) => askAs(lab.client.path, { uid, gid }, lab.server.v4, 80);
     expect(await from(4001, 4003)).toMatchObject({ who: "world" });
     expect(await from(4003, 4002)).toMatchObject({ who: "world" });
@@ -178,7 +178,11 @@ describe.each(["nft", "legacy"] as const)("traffic under rules of iptables-%s", 
 
   it("leads an unmodified sidecar's call of its own pod to the inbound port, once", async () => {
     ip("-n", lab.client.netns, "addr", "add", "::6/128", "dev", "lo");
-    await apply({ outbound: anOutbound(), inbound: anInbound(), proxy: { mark: MARK, external: true } });
+    await apply({
+      outbound: anOutbound(),
+      inbound: anInbound(),
+      proxy: { mark: MARK, uids: [], gids: [], external: true },
+    });
     expect(await pod.ask(lab.client.v4, 80, { mark: MARK.value })).toMatchObject({
       who: "inbound",
       original: { address: lab.client.v4, port: 80 },

@@ -50,8 +50,8 @@ function row(spec: InterceptSpec): EbpfPlan["workload"] {
     flags: flags(spec),
     proxyMark: proxy.mark?.value ?? 0,
     proxyMarkMask: proxy.mark?.mask ?? 0,
-    proxyUid: proxy.uid ?? 0,
-    proxyGid: proxy.gid ?? 0,
+    proxyUid: proxy.uids[0] ?? 0,
+    proxyGid: proxy.gids[0] ?? 0,
     outboundPort: outbound?.port ?? 0,
     inboundPort: inbound?.port ?? 0,
     dnsPort: dns.kind === "off" ? 0 : dns.port,
@@ -80,8 +80,8 @@ function flags(spec: InterceptSpec): number {
 function identityFlags(proxy: ProxyIdentity): number {
   let bits = proxy.external ? workloadFlag.EXTERNAL_PROXY : 0;
   if (proxy.mark !== undefined) bits |= workloadFlag.PROXY_MARK;
-  if (proxy.uid !== undefined) bits |= workloadFlag.PROXY_UID;
-  if (proxy.gid !== undefined) bits |= workloadFlag.PROXY_GID;
+  if (proxy.uids.length > 0) bits |= workloadFlag.PROXY_UID;
+  if (proxy.gids.length > 0) bits |= workloadFlag.PROXY_GID;
   if (proxy.cgroup !== undefined) bits |= workloadFlag.PROXY_CGROUP;
   return bits;
 }

@@ -8,8 +8,8 @@ import type { ProxyIdentity } from "../spec.ts";
 export function ownTraffic(proxy: ProxyIdentity, cgroupPath: (directory: string) => string): (readonly string[])[] {
   const matches: string[][] = [];
   if (proxy.mark) matches.push(markMatch(proxy.mark));
-  if (proxy.uid !== undefined) matches.push(["-m", "owner", "--uid-owner", String(proxy.uid)]);
-  if (proxy.gid !== undefined) matches.push(["-m", "owner", "--gid-owner", String(proxy.gid)]);
+  for (const uid of proxy.uids) matches.push(["-m", "owner", "--uid-owner", String(uid)]);
+  for (const gid of proxy.gids) matches.push(["-m", "owner", "--gid-owner", String(gid)]);
   if (proxy.cgroup !== undefined) matches.push(["-m", "cgroup", "--path", cgroupPath(proxy.cgroup)]);
   return matches;
 }

@@ -95,13 +95,16 @@ describe("the programs", () => {
         captureLoopback: false,
         captureLocal: false,
         dns: { kind: "all", port: 15053 },
+        ownerGroups: { kind: "all-except", groups: [] },
       } as const;
       const scope = await backend.apply(
         {
           name: "loads",
           target: { kind: "netns", path: lab.client.path },
           outbound,
-          proxy: { uid: 1337, external: true },
+          proxy: { uids: [1337], gids: [], external: true },
+          interfaces: { exclude: [], reroute: [] },
+          dropInvalid: false,
           failMode: "deny",
           trace: false,
         },

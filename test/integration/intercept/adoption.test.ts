@@ -40,7 +40,9 @@ function specFor(target: Target): InterceptSpec {
     name: "adopted",
     target,
     inbound: { port: 15006, includePorts: "all", excludePorts: [22], includeCidrs: "all", excludeCidrs: [] },
-    proxy: { mark: { value: 0x539, mask: 0xfff }, external: false },
+    proxy: { mark: { value: 0x539, mask: 0xfff }, uids: [], gids: [], external: false },
+    interfaces: { exclude: [], reroute: [] },
+    dropInvalid: false,
     failMode: "deny",
     trace: false,
   };
@@ -113,6 +115,7 @@ it("without bpf_link, programs are attached beside others, adopted, and taken aw
       captureLoopback: false,
       captureLocal: false,
       dns: { kind: "off" },
+      ownerGroups: { kind: "all-except", groups: [] },
     },
   };
   const connect = () =>

@@ -63,6 +63,7 @@ const outboundSpec: fc.Arbitrary<OutboundSpec> = fc.record({
     fc.constant({ kind: "all" as const, port: DNS_PORT }),
     fc.constant({ kind: "servers" as const, servers: ["10.1.2.3", "fd00:1::5", "127.5.5.5"], port: DNS_PORT }),
   ),
+  ownerGroups: fc.constant({ kind: "all-except" as const, groups: [] }),
 });
 const inboundSpec: fc.Arbitrary<InboundSpec> = fc.record({
   port: fc.constant(INBOUND_PORT),
@@ -88,7 +89,9 @@ describe("the decision", () => {
     target: { kind: "netns", path: lab.client.path },
     ...(outbound ? { outbound } : {}),
     ...(inbound ? { inbound } : {}),
-    proxy: { mark: { value: 0x539, mask: 0xfff }, external },
+    proxy: { mark: { value: 0x539, mask: 0xfff }, uids: [], gids: [], external },
+    interfaces: { exclude: [], reroute: [] },
+    dropInvalid: false,
     failMode: "deny",
     trace: false,
   });

@@ -44,7 +44,15 @@ class Half implements Interception {
 
 function spec(name: string): InterceptSpec {
   const target = { kind: "netns", path: "/run/netns/x" } as const;
-  return { name, target, proxy: { external: false }, failMode: "deny", trace: false };
+  return {
+    name,
+    target,
+    proxy: { uids: [], gids: [], external: false },
+    interfaces: { exclude: [], reroute: [] },
+    dropInvalid: false,
+    failMode: "deny",
+    trace: false,
+  };
 }
 
 it("of two back-ends, the outbound one goes back to the last policy that both had when the inbound one refuses", async () => {

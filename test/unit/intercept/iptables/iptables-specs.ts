@@ -13,6 +13,7 @@ export function anOutbound(changes: Partial<OutboundSpec> = {}): OutboundSpec {
     captureLoopback: false,
     captureLocal: false,
     dns: { kind: "off" },
+    ownerGroups: { kind: "all-except", groups: [] },
     ...changes,
   };
 }
@@ -32,7 +33,9 @@ export function aSpec(changes: Partial<InterceptSpec> = {}): InterceptSpec {
   return {
     name: "web",
     target: { kind: "netns", path: "/run/netns/web" },
-    proxy: { mark: MARK, external: false },
+    proxy: { mark: MARK, uids: [], gids: [], external: false },
+    interfaces: { exclude: [], reroute: [] },
+    dropInvalid: false,
     failMode: "deny",
     trace: false,
     ...changes,

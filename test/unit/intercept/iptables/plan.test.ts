@@ -32,10 +32,10 @@ describe("plan", () => {
   });
 
   it("refuses rules that would lead the proxy to itself", () => {
-    expect(() => plan(aSpec({ outbound: anOutbound(), proxy: { external: false } }))).toThrow(
+    expect(() => plan(aSpec({ outbound: anOutbound(), proxy: { uids: [], gids: [], external: false } }))).toThrow(
       /nothing tells the proxy's own traffic/,
     );
-    expect(plan(aSpec({ inbound: anInbound(), proxy: { external: false } })).warnings).toEqual([]);
+    expect(plan(aSpec({ inbound: anInbound(), proxy: { uids: [], gids: [], external: false } })).warnings).toEqual([]);
   });
 
   it("names what rules can't do", () => {
@@ -46,7 +46,7 @@ describe("plan", () => {
       plan(
         aSpec({
           outbound: anOutbound({ dns: { kind: "servers", servers, port: 15053 } }),
-          proxy: { mark: MARK, external: false },
+          proxy: { mark: MARK, uids: [], gids: [], external: false },
         }),
       ).warnings;
     expect(dns(["10.0.0.1", "10.0.0.2"])).toEqual([expect.stringContaining("over UDP")]);

@@ -16,16 +16,16 @@ const cases: Record<string, InterceptSpec> = {
   "external-sidecar": aSpec({
     outbound: anOutbound(),
     inbound: anInbound(),
-    proxy: { uid: 1337, gid: 1337, external: true },
+    proxy: { uids: [1337], gids: [1337], external: true },
   }),
   "external-sidecar-with-dns": aSpec({
     outbound: anOutbound({ dns: { kind: "servers", servers: ["10.96.0.10", "fd00:96::a"], port: 15053 } }),
     inbound: anInbound(),
-    proxy: { uid: 1337, gid: 1337, external: true },
+    proxy: { uids: [1337], gids: [1337], external: true },
   }),
   "inbound-only": aSpec({ inbound: anInbound() }),
   "inbound-preserving-source": aSpec({ inbound: anInbound({ preserveMark: { value: 0x1539, mask: 0x1fff } }) }),
-  "inbound-only-external": aSpec({ inbound: anInbound(), proxy: { uid: 1337, external: true } }),
+  "inbound-only-external": aSpec({ inbound: anInbound(), proxy: { uids: [1337], gids: [], external: true } }),
   "inbound-ports-and-clients": aSpec({
     inbound: anInbound({
       includePorts: [80, 443],
@@ -69,7 +69,7 @@ const cases: Record<string, InterceptSpec> = {
   "dns-port-excluded": aSpec({ outbound: anOutbound({ excludePorts: [53], dns: { kind: "all", port: 15053 } }) }),
   "proxy-by-cgroup": aSpec({
     outbound: anOutbound(),
-    proxy: { cgroup: '/sys/fs/cgroup/unified/proxy "one"', external: true },
+    proxy: { cgroup: '/sys/fs/cgroup/unified/proxy "one"', uids: [], gids: [], external: true },
   }),
 };
 

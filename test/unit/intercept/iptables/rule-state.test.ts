@@ -105,7 +105,7 @@ describe("the rules of a namespace", () => {
 
   it("lose no more than one rule when only the proxy's cgroup is gone", () => {
     const byCgroup = plan(
-      aSpec({ outbound: anOutbound(), proxy: { cgroup: "/sys/fs/cgroup/proxy", external: true } }),
+      aSpec({ outbound: anOutbound(), proxy: { cgroup: "/sys/fs/cgroup/proxy", uids: [], gids: [], external: true } }),
       facts,
     );
     const own = withPlan(emptyRules(), byCgroup, 4);
