@@ -51,8 +51,15 @@ export interface AmbientPodConfig {
   readonly dnsProxy: 0 | 1 | 2;
   readonly ingressMode: boolean;
   readonly virtualInterfaces: readonly string[];
+  /** Traffic by these is left alone; absent: none. */
+  readonly excludeInterfaces?: readonly string[];
   readonly hostProbeSnatAddress: string;
   readonly hostProbeV6SnatAddress: string;
+}
+
+/** The pod's wish comes before the agent's setting. */
+export function capturesPodDns(config: AmbientPodConfig): boolean {
+  return config.dnsProxy === 0 ? config.redirectDns : config.dnsProxy === 1;
 }
 
 /** Ambient rules of the host's own namespace: probes of the kubelet get an address that in-pod rules let pass. */
