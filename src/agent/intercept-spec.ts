@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { InboundConfig, OutboundConfig, ProxyIdentityConfig, WorkloadConfig } from "../config/model.ts";
+import type { InboundConfig, OutboundConfig, WorkloadConfig } from "../config/model.ts";
 import type { InboundSpec, InterceptSpec, OutboundSpec, ProxyIdentity, Target } from "../intercept/spec.ts";
 import { PRESERVE_MARK, PRESERVE_MARK_MASK, PROXY_MARK, PROXY_MARK_MASK } from "./identity.ts";
 import { cgroupDirectory } from "./target.ts";
@@ -9,6 +9,7 @@ export interface SpecFacts {
   readonly outboundPort: number;
   readonly inboundPort: number;
   readonly dnsPort: number;
+  readonly moreDnsPorts: readonly number[];
   readonly resolvers: readonly string[];
 }
 
@@ -19,24 +20,28 @@ export function toInterceptSpec(config: WorkloadConfig, target: Target, facts: S
     target,
     ...(config.outbound.enabled ? { outbound: toOutbound(config.outbound, facts) } : {}),
     ...(config.inbound.enabled ? { inbound: toInbound(config.inbound, facts) } : {}),
-    proxy: toIdentity(config.proxy),
-    interfaces: { exclude: [], reroute: [] },
-    dropInvalid: false,
+    proxy: toIdentity(config),
+    interfaces: config.interfaces,
+    dropInvalid: config.dropInvalid,
     failMode: config.failMode,
     trace: config.trace,
   };
 }
 
 function toOutbound(config: OutboundConfig, facts: SpecFacts): OutboundSpec {
-  const { enabled: _enabled, dns, ...rest } = config;
-  const port = facts.dnsPort;
+  const { enabled: _enabled, dns, includeGroups, excludeGroups, ...rest } = config;
+  const ports = { port: facts.dnsPort, morePorts: facts.moreDnsPorts };
   const capture =
     dns.capture === "off"
       ? ({ kind: "off" } as const)
       : dns.capture === "all"
-        ? ({ kind: "all", port } as const)
-        : ({ kind: "servers", servers: dns.servers ?? facts.resolvers, port } as const);
-  return { ...rest, port: facts.outboundPort, dns: capture, ownerGroups: { kind: "all-except", groups: [] } };
+        ? ({ kind: "all", ...ports } as const)
+        : ({ kind: "servers", servers: dns.servers ?? facts.resolvers, ...ports } as const);
+  const ownerGroups =
+    includeGroups === "all"
+      ? ({ kind: "all-except", groups: excludeGroups } as const)
+      : ({ kind: "only", groups: includeGroups.filter((group) => !excludeGroups.includes(group)) } as const);
+  return { ...rest, port: facts.outboundPort, dns: capture, ownerGroups };
 }
 
 function toInbound(config: InboundConfig, facts: SpecFacts): InboundSpec {
@@ -45,13 +50,14 @@ function toInbound(config: InboundConfig, facts: SpecFacts): InboundSpec {
   return { ...rest, port: facts.inboundPort, ...(preserveSource ? { preserveMark } : {}) };
 }
 
-/** A proxy of our own is known by its mark, whatever else is configured. */
-function toIdentity(config: ProxyIdentityConfig): ProxyIdentity {
-  const mark = config.mark ?? (config.external ? undefined : { value: PROXY_MARK, mask: PROXY_MARK_MASK });
+/** Our own sockets are known by their mark, whatever else is configured: the proxy's, and the DNS forwarder's. */
+function toIdentity({ proxy: config, outbound }: WorkloadConfig): ProxyIdentity {
+  const ours = !config.external || (outbound.enabled && outbound.dns.capture !== "off");
+  const mark = config.mark ?? (ours ? { value: PROXY_MARK, mask: PROXY_MARK_MASK } : undefined);
   return {
     ...(mark === undefined ? {} : { mark }),
-    uids: config.uid === undefined ? [] : [config.uid],
-    gids: config.gid === undefined ? [] : [config.gid],
+    uids: config.uids,
+    gids: config.gids,
     ...(config.cgroup === undefined ? {} : { cgroup: cgroupDirectory(config.cgroup) }),
     external: config.external,
   };

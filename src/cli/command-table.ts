@@ -64,6 +64,11 @@ export const WORKLOAD_OPTIONS = [
 
 /** For every workload given by a flag; the same fields as in the configuration file. */
 export const TRAFFIC_OPTIONS = [
+  value("--preset", "NAME", "mesh whose defaults and annotations apply (istio)", { choices: PRESET_NAMES }),
+  value("--annotation", "KEY=VALUE", "an annotation of the pod, as the preset's mesh reads it", {
+    parse: parse.annotation,
+    repeatable: true,
+  }),
   value("--outbound-port", "PORT", "port the proxy takes outbound connections on (15001)", { parse: parse.portNumber }),
   value("--include-outbound-ports", "PORTS", "destination ports captured whatever the address", {
     parse: parse.portList,
@@ -71,6 +76,12 @@ export const TRAFFIC_OPTIONS = [
   value("--exclude-outbound-ports", "PORTS", "destination ports never captured", { parse: parse.portList }),
   value("--include-outbound-cidrs", "CIDRS", "destination addresses captured (*)", { parse: parse.commaList }),
   value("--exclude-outbound-cidrs", "CIDRS", "destination addresses never captured", { parse: parse.commaList }),
+  value("--include-outbound-groups", "GROUPS", "groups whose processes are captured, by id or name (*)", {
+    parse: parse.groupSet,
+  }),
+  value("--exclude-outbound-groups", "GROUPS", "groups whose processes are never captured", {
+    parse: parse.groupList,
+  }),
   value("--dns-capture", "WHICH", "DNS queries that go to the agent (off)", { choices: DNS_CAPTURES }),
   toggle("--capture-loopback", "capture connections to 127.0.0.0/8 and ::1"),
   toggle("--capture-local", "capture connections to the namespace's own addresses"),
@@ -84,11 +95,18 @@ export const TRAFFIC_OPTIONS = [
   value("--exclude-inbound-cidrs", "CIDRS", "client addresses never captured", { parse: parse.commaList }),
   toggle("--preserve-source", "connect to the workload from the client's address"),
   toggle("--no-inbound", "leave inbound connections alone"),
+  value("--exclude-interfaces", "NAMES", "interfaces whose traffic is left alone, both ways", {
+    parse: parse.commaList,
+  }),
+  value("--reroute-interfaces", "NAMES", "interfaces behind which virtual machines are: captured as outbound", {
+    parse: parse.commaList,
+  }),
+  toggle("--drop-invalid", "drop packets that connection tracking calls invalid (modes with rules)"),
   value("--fail-mode", "MODE", "new connections while no proxy listens (deny)", { choices: FAIL_MODES }),
   toggle("--external-proxy", "an unmodified proxy listens on the ports, not Shunt's"),
   value("--proxy-mark", "MARK", "its socket mark, VALUE or VALUE/MASK", { parse: parse.nonEmpty }),
-  value("--proxy-uid", "UID", "user it runs as", { parse: parse.userId }),
-  value("--proxy-gid", "GID", "group it runs as", { parse: parse.userId }),
+  value("--proxy-uid", "UIDS", "user it runs as, or several", { parse: parse.userIds }),
+  value("--proxy-gid", "GIDS", "group it runs as, or several", { parse: parse.userIds }),
 ] as const;
 
 export const COMMANDS: readonly CommandSpec[] = [

@@ -15,7 +15,28 @@ function wholeNumber(allowed: string, minimum: number, maximum: number): (text: 
 export const portNumber = wholeNumber("a port (0 … 65535)", 0, 65_535);
 export const workerCount = wholeNumber("a number of worker threads (1 … 256)", 1, 256);
 export const processId = wholeNumber("a process id (1 … 4194304)", 1, 4_194_304);
-export const userId = wholeNumber("a user or group id (0 … 4294967294)", 0, 4_294_967_294);
+const userId = wholeNumber("a user or group id (0 … 4294967294)", 0, 4_294_967_294);
+
+/** "1337", or "3,4". */
+export function userIds(text: string): number[] {
+  return text.split(",").map((part) => userId(part.trim()));
+}
+
+/** Ids become numbers, names stay: what they mean is the configuration's to say. */
+export function groupList(text: string): (number | string)[] {
+  return commaList(text).map((part) => (/^\d{1,10}$/.test(part) ? Number(part) : part));
+}
+
+export function groupSet(text: string): "*" | (number | string)[] {
+  return text === "*" ? text : groupList(text);
+}
+
+/** "traffic.sidecar.istio.io/excludeOutboundPorts=22,80". */
+export function annotation(text: string): readonly [string, string] {
+  const at = text.indexOf("=");
+  if (at > 0) return [text.slice(0, at), text.slice(at + 1)];
+  throw new InvalidValue("KEY=VALUE");
+}
 
 /** "80,443". */
 export function portList(text: string): number[] {

@@ -6,11 +6,15 @@ import type { OptionSet } from "./option-set.ts";
 
 /** Where each flag goes below a workload; `value` stands for what a switch means. */
 const TRAFFIC_FIELDS: Readonly<Record<string, { readonly path: string; readonly value?: unknown }>> = {
+  "--preset": { path: "preset" },
+  "--annotation": { path: "annotations" },
   "--outbound-port": { path: "outbound.port" },
   "--include-outbound-ports": { path: "outbound.includePorts" },
   "--exclude-outbound-ports": { path: "outbound.excludePorts" },
   "--include-outbound-cidrs": { path: "outbound.includeCidrs" },
   "--exclude-outbound-cidrs": { path: "outbound.excludeCidrs" },
+  "--include-outbound-groups": { path: "outbound.includeGroups" },
+  "--exclude-outbound-groups": { path: "outbound.excludeGroups" },
   "--dns-capture": { path: "outbound.dns.capture" },
   "--capture-loopback": { path: "outbound.captureLoopback", value: true },
   "--capture-local": { path: "outbound.captureLocal", value: true },
@@ -22,6 +26,9 @@ const TRAFFIC_FIELDS: Readonly<Record<string, { readonly path: string; readonly 
   "--exclude-inbound-cidrs": { path: "inbound.excludeCidrs" },
   "--preserve-source": { path: "inbound.preserveSource", value: true },
   "--no-inbound": { path: "inbound.enabled", value: false },
+  "--exclude-interfaces": { path: "interfaces.exclude" },
+  "--reroute-interfaces": { path: "interfaces.reroute" },
+  "--drop-invalid": { path: "dropInvalid", value: true },
   "--fail-mode": { path: "failMode" },
   "--external-proxy": { path: "proxy.external", value: true },
   "--proxy-mark": { path: "proxy.mark" },
@@ -61,7 +68,11 @@ function trafficFromFlags(options: OptionSet, origins: Map<string, string>): Rec
     const field = TRAFFIC_FIELDS[long];
     if (field === undefined) throw new TypeError(`option ${long} has no field in the configuration`);
     origins.set(field.path, long);
-    setField(traffic, field.path.split("."), field.value ?? options.value(long));
+    setField(
+      traffic,
+      field.path.split("."),
+      field.value ?? (long === "--annotation" ? Object.fromEntries(options.value(long) as []) : options.value(long)),
+    );
   }
   return traffic;
 }

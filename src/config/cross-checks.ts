@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Rules that involve more than one field. Each takes data of the right kind and answers with problems. */
+
+import { effectiveTraffic } from "./effective-traffic.ts";
+import { groupId } from "./group-id.ts";
 import { formatTarget } from "./model.ts";
-import type { Preset } from "./presets.ts";
+import type { Preset } from "./presets/preset.ts";
+import type { PresetName } from "./presets.ts";
 import { type FieldPath, type Locate, type Problem, problemAt } from "./problem.ts";
 import { resolveTarget } from "./resolve.ts";
-import { type RawTraffic, type RawWorkload, workloadSchema } from "./schema/config.ts";
+import { type RawExecWorkload, type RawTraffic, type RawWorkload, workloadSchema } from "./schema/config.ts";
 
 const TARGETS = ["netns", "pid", "cgroup"] as const;
 
-export function checkWorkloads(workloads: readonly RawWorkload[], preset: Preset, locate: Locate): Problem[] {
+export function checkWorkloads(workloads: readonly RawWorkload[], preset: PresetName, locate: Locate): Problem[] {
   return [
     ...workloads.flatMap((workload, i) => checkWorkload(workload, ["workloads", i], preset, locate)),
     ...checkBetween(workloads, locate),
@@ -16,7 +20,7 @@ export function checkWorkloads(workloads: readonly RawWorkload[], preset: Preset
 }
 
 /** The same as far as it goes for data that the schema refused: what is broken is left out, the rest compared. */
-export function checkSoundParts(data: unknown, preset: Preset, locate: Locate): Problem[] {
+export function checkSoundParts(data: unknown, preset: PresetName, locate: Locate): Problem[] {
   const list: unknown = isMapping(data) ? data["workloads"] : undefined;
   if (!Array.isArray(list)) return [];
   const problems = list.flatMap((workload: unknown, i) => {
@@ -27,7 +31,7 @@ export function checkSoundParts(data: unknown, preset: Preset, locate: Locate): 
   return [...problems, ...checkBetween(list.map(soundFields), locate)];
 }
 
-function checkWorkload(workload: RawWorkload, path: FieldPath, preset: Preset, locate: Locate): Problem[] {
+function checkWorkload(workload: RawWorkload, path: FieldPath, preset: PresetName, locate: Locate): Problem[] {
   return [...checkTarget(workload, path, true, locate), ...checkTraffic(workload, path, preset, locate)];
 }
 
@@ -66,12 +70,28 @@ export function checkTarget(
   return given.length === 0 && required ? [problemAt(path, "names no target (one of netns, pid, cgroup)", locate)] : [];
 }
 
-export function checkTraffic(raw: RawTraffic, path: FieldPath, preset: Preset, locate: Locate): Problem[] {
+export function checkTraffic(raw: RawExecWorkload, path: FieldPath, fallback: PresetName, locate: Locate): Problem[] {
+  const { preset, traffic, problems } = effectiveTraffic(raw, fallback);
   return [
-    ...checkStar(raw, path, locate),
-    ...checkListenPorts(raw, path, preset, locate),
-    ...checkResolvers(raw, path, locate),
+    ...problems.map(({ name, message }) => problemAt([...path, "annotations", name], message, locate)),
+    ...checkStar(traffic, path, locate),
+    ...checkListenPorts(traffic, path, preset, locate),
+    ...checkResolvers(traffic, path, locate),
+    ...checkGroups(traffic, path, locate),
   ];
+}
+
+/** Rules and programs know numbers; a name must have one on this machine. */
+function checkGroups(raw: RawTraffic, path: FieldPath, locate: Locate): Problem[] {
+  return (["includeGroups", "excludeGroups"] as const).flatMap((field) => {
+    const groups = raw.outbound?.[field];
+    if (groups === undefined || groups === "*") return [];
+    return groups.flatMap((group, i) =>
+      groupId(group) === undefined
+        ? [problemAt([...path, "outbound", field, i], `${JSON.stringify(group)} is no group of this machine`, locate)]
+        : [],
+    );
+  });
 }
 
 function checkNames(workloads: readonly Partial<RawWorkload>[], locate: Locate): Problem[] {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Apart from parse.ts, so that an `exec` without a file does not wait for the schemas and YAML to load. */
 import type { ExecWorkload, ProxyConfig } from "./model.ts";
-import { PRESETS, type PresetName } from "./presets.ts";
+import type { PresetName } from "./presets.ts";
 import { resolveExecWorkload, resolveProxy } from "./resolve.ts";
 import type { RawExecAgent } from "./schema/config.ts";
 
@@ -14,5 +14,5 @@ export interface ExecFile {
 
 /** The workload of an `exec` without a file. */
 export function presetWorkload(presetName: PresetName): ExecFile {
-  return { workload: resolveExecWorkload({}, PRESETS[presetName]), proxy: resolveProxy(undefined), settings: {} };
+  return { workload: resolveExecWorkload({}, presetName), proxy: resolveProxy(undefined), settings: {} };
 }

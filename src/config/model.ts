@@ -38,6 +38,9 @@ export interface OutboundConfig {
   readonly excludeCidrs: readonly CidrRange[];
   readonly captureLoopback: boolean;
   readonly captureLocal: boolean;
+  /** Groups whose processes are captured. */
+  readonly includeGroups: "all" | readonly number[];
+  readonly excludeGroups: readonly number[];
   readonly dns: DnsConfig;
 }
 
@@ -56,8 +59,8 @@ export interface InboundConfig {
 /** How the proxy's own traffic is told from the workload's. Nothing but `external: false`: the agent's own mark. */
 export interface ProxyIdentityConfig {
   readonly mark?: { readonly value: number; readonly mask: number };
-  readonly uid?: number;
-  readonly gid?: number;
+  readonly uids: readonly number[];
+  readonly gids: readonly number[];
   readonly cgroup?: string;
   readonly external: boolean;
 }
@@ -75,10 +78,20 @@ export type TargetConfig =
       readonly netns?: string;
     };
 
+/** Interfaces of the workload's namespace, by name. */
+export interface InterfacesConfig {
+  /** Traffic by these is left alone, in both directions. */
+  readonly exclude: readonly string[];
+  /** What arrives by these is captured as if the workload had made it: a virtual machine behind the pod. */
+  readonly reroute: readonly string[];
+}
+
 export interface TrafficConfig {
   readonly outbound: OutboundConfig;
   readonly inbound: InboundConfig;
   readonly proxy: ProxyIdentityConfig;
+  readonly interfaces: InterfacesConfig;
+  readonly dropInvalid: boolean;
   readonly failMode: FailMode;
   readonly trace: boolean;
 }

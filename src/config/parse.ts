@@ -5,7 +5,7 @@ import type { z } from "zod";
 import { checkSoundParts, checkTarget, checkTraffic, checkWorkloads } from "./cross-checks.ts";
 import type { ExecFile } from "./exec-file.ts";
 import type { AgentConfig } from "./model.ts";
-import { PRESETS, type PresetName } from "./presets.ts";
+import type { PresetName } from "./presets.ts";
 import { ConfigError, inFileOrder, type Locate, type Parsed, type Problem, problemAt, problemsOf } from "./problem.ts";
 import { resolveAgent, resolveExecWorkload, resolveProxy } from "./resolve.ts";
 import { agentSchema, execAgentSchema, execWorkloadSchema, type RawExecAgent } from "./schema/config.ts";
@@ -35,9 +35,9 @@ export function checkAgentConfig(data: unknown, locate: Locate): Parsed<AgentCon
     return failed([problemAt([], "is empty, and workloads is required", locate)]);
   const parsed = agentSchema.safeParse(data, { reportInput: true });
   if (!parsed.success) {
-    return failed([...problemsOf(parsed.error, agentSchema, locate), ...checkSoundParts(data, PRESETS.istio, locate)]);
+    return failed([...problemsOf(parsed.error, agentSchema, locate), ...checkSoundParts(data, "istio", locate)]);
   }
-  const problems = checkWorkloads(parsed.data.workloads, PRESETS.istio, locate);
+  const problems = checkWorkloads(parsed.data.workloads, "istio", locate);
   return problems.length > 0 ? failed(problems) : { ok: true, value: resolveAgent(parsed.data) };
 }
 
@@ -80,14 +80,13 @@ function checkExecFile(
   const workload =
     agent === undefined ? (parsed.data as RawExecAgent["workloads"][number]) : (agent.workloads[0] ?? {});
   const path = agent === undefined ? [] : ["workloads", 0];
-  const preset = PRESETS[presetName];
-  const problems = [...checkTarget(workload, path, false, locate), ...checkTraffic(workload, path, preset, locate)];
+  const problems = [...checkTarget(workload, path, false, locate), ...checkTraffic(workload, path, presetName, locate)];
   if (problems.length > 0) return failed(problems);
   const { mode, record, logLevel, logFormat, workers } = agent ?? {};
   return {
     ok: true,
     value: {
-      workload: resolveExecWorkload(workload, preset),
+      workload: resolveExecWorkload(workload, presetName),
       proxy: resolveProxy(agent?.proxy),
       settings: { mode, record, logLevel, logFormat, workers },
     },

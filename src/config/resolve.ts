@@ -3,6 +3,8 @@
 import { posix } from "node:path";
 import { parseDuration } from "../util/duration.ts";
 import { canonicalIp, parseCidr } from "../util/ip.ts";
+import { effectiveTraffic } from "./effective-traffic.ts";
+import { groupId } from "./group-id.ts";
 import { parseListenAddress } from "./listen-address.ts";
 import { parseMark } from "./mark.ts";
 import type {
@@ -19,7 +21,8 @@ import type {
   TrafficConfig,
   WorkloadConfig,
 } from "./model.ts";
-import { AGENT_DEFAULTS, PRESETS, type Preset, SIDECAR_ID } from "./presets.ts";
+import type { Preset } from "./presets/preset.ts";
+import { AGENT_DEFAULTS, type PresetName } from "./presets.ts";
 import type { RawAgent, RawExecWorkload, RawTraffic, RawWorkload } from "./schema/config.ts";
 
 type RawTarget = Pick<RawExecWorkload, "netns" | "pid" | "cgroup">;
@@ -46,10 +49,10 @@ export function resolveProxy(raw: RawAgent["proxy"]): ProxyConfig {
 }
 
 function resolveWorkload(raw: RawWorkload): WorkloadConfig {
-  return { name: raw.name, target: known(resolveTarget(raw)), ...resolveTraffic(raw, PRESETS.istio) };
+  return { name: raw.name, target: known(resolveTarget(raw)), ...resolveTraffic(raw, "istio") };
 }
 
-export function resolveExecWorkload(raw: RawExecWorkload, preset: Preset): ExecWorkload {
+export function resolveExecWorkload(raw: RawExecWorkload, preset: PresetName): ExecWorkload {
   const target = resolveTarget(raw);
   return {
     ...(raw.name === undefined ? {} : { name: raw.name }),
@@ -79,14 +82,17 @@ function withoutEndSlash(path: string): string {
   return path.length > 1 && path.endsWith("/") ? path.slice(0, -1) : path;
 }
 
-function resolveTraffic(raw: RawTraffic, preset: Preset): TrafficConfig {
+function resolveTraffic(raw: RawExecWorkload, fallback: PresetName): TrafficConfig {
+  const { preset, traffic } = effectiveTraffic(raw, fallback);
   const defaults = preset.traffic;
   return {
-    outbound: resolveOutbound(raw.outbound ?? {}, defaults.outbound),
-    inbound: resolveInbound(raw.inbound ?? {}, defaults.inbound, preset.alwaysExcludedInbound),
-    proxy: resolveIdentity(raw.proxy ?? {}),
-    failMode: raw.failMode ?? defaults.failMode,
-    trace: raw.trace ?? defaults.trace,
+    outbound: resolveOutbound(traffic.outbound ?? {}, defaults.outbound),
+    inbound: resolveInbound(traffic.inbound ?? {}, defaults.inbound, preset.alwaysExcludedInbound),
+    proxy: resolveIdentity(traffic.proxy ?? {}, preset),
+    interfaces: { ...defaults.interfaces, ...withoutUndefined(traffic.interfaces ?? {}) },
+    dropInvalid: traffic.dropInvalid ?? defaults.dropInvalid,
+    failMode: traffic.failMode ?? defaults.failMode,
+    trace: traffic.trace ?? defaults.trace,
   };
 }
 
@@ -100,6 +106,8 @@ function resolveOutbound(raw: NonNullable<RawTraffic["outbound"]>, defaults: Out
     excludeCidrs: raw.excludeCidrs?.map(parseCidr) ?? defaults.excludeCidrs,
     captureLoopback: raw.captureLoopback ?? defaults.captureLoopback,
     captureLocal: raw.captureLocal ?? defaults.captureLocal,
+    includeGroups: groupSet(raw.includeGroups) ?? defaults.includeGroups,
+    excludeGroups: raw.excludeGroups?.map(knownGroup) ?? defaults.excludeGroups,
     dns: resolveDns(raw.dns ?? {}, defaults.dns),
   };
 }
@@ -128,17 +136,37 @@ function resolveInbound(
   };
 }
 
-function resolveIdentity(raw: NonNullable<RawTraffic["proxy"]>): ProxyIdentityConfig {
+function resolveIdentity(raw: NonNullable<RawTraffic["proxy"]>, preset: Preset): ProxyIdentityConfig {
   const external = raw.external ?? false;
   const anyGiven = raw.mark !== undefined || raw.uid !== undefined || raw.gid !== undefined || raw.cgroup !== undefined;
-  if (external && !anyGiven) return { uid: SIDECAR_ID, gid: SIDECAR_ID, external };
+  if (external && !anyGiven) return { ...preset.sidecar, external };
   return {
     ...(raw.mark === undefined ? {} : { mark: known(parseMark(raw.mark)) }),
-    ...(raw.uid === undefined ? {} : { uid: raw.uid }),
-    ...(raw.gid === undefined ? {} : { gid: raw.gid }),
+    uids: listed(raw.uid),
+    gids: listed(raw.gid),
     ...(raw.cgroup === undefined ? {} : { cgroup: withoutEndSlash(posix.normalize(raw.cgroup)) }),
     external,
   };
+}
+
+function listed(ids: number | readonly number[] | undefined): readonly number[] {
+  return ids === undefined ? [] : typeof ids === "number" ? [ids] : ids;
+}
+
+function groupSet(raw: "*" | readonly (number | string)[] | undefined): "all" | readonly number[] | undefined {
+  return raw === "*" ? "all" : raw?.map(knownGroup);
+}
+
+/** That the name exists has been checked. */
+function knownGroup(group: number | string): number {
+  return known(groupId(group));
+}
+
+function withoutUndefined<Fields extends object>(
+  fields: Fields,
+): { [Key in keyof Fields]-?: NonNullable<Fields[Key]> } {
+  const given = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(given) as { [Key in keyof Fields]-?: NonNullable<Fields[Key]> };
 }
 
 function ascending(ports: readonly number[]): number[] {

@@ -121,7 +121,7 @@ describe.each(["nft", "legacy"] as const)("rules of iptables-%s", (flavour) => {
   it("puts the earlier specification back when a later one is refused", async () => {
     await iptablesBackend.apply(spec);
     const before = rules();
-    const uid = { ...spec, proxy: { uid: -7, uids: [], gids: [], external: false } };
+    const uid = { ...spec, proxy: { uids: [-7], gids: [], external: false } };
     await expect(iptablesBackend.apply(uid)).rejects.toThrow(/uid-owner/);
     expect(rules()).toBe(before);
   });

@@ -72,9 +72,9 @@ function withInbound(workload: ExecWorkload, options: OptionSet, netns: string |
   return { ...workload, inbound: { ...workload.inbound, enabled: true, includePorts: ports === "*" ? "all" : ports } };
 }
 
-/** The preset istio has inbound on, which nobody asked for here; with any other, the file did. */
+/** The preset of a mesh has inbound on, which nobody asked for here; without one, the file did. */
 function withoutInbound(workload: ExecWorkload, options: OptionSet): ExecWorkload {
-  if (workload.inbound.enabled && options.text("--preset") !== "istio") {
+  if (workload.inbound.enabled && (options.text("--preset") ?? "all") === "all") {
     throw new UsageError(`${options.text("--config")}: inbound.enabled true only together with --netns`);
   }
   return { ...workload, inbound: { ...workload.inbound, enabled: false } };

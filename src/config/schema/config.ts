@@ -7,7 +7,7 @@
 import { z } from "zod";
 import { LOG_FORMATS, LOG_LEVELS } from "../../util/log.ts";
 import { DNS_CAPTURES, FAIL_MODES, MODES } from "../model.ts";
-import { AGENT_DEFAULTS, PRESETS } from "../presets.ts";
+import { AGENT_DEFAULTS, PRESET_NAMES, PRESETS } from "../presets.ts";
 import * as v from "./values.ts";
 
 const { outbound: out, inbound: inb, failMode, trace } = PRESETS.istio.traffic;
@@ -45,6 +45,8 @@ const outbound = mapping({
   excludeCidrs: field(v.cidrs, "destination addresses never captured", out.excludeCidrs),
   captureLoopback: field(v.flag, "capture connections to 127.0.0.0/8 and ::1", out.captureLoopback),
   captureLocal: field(v.flag, "capture connections to addresses of the namespace itself", out.captureLocal),
+  includeGroups: field(v.groupSet, "groups whose processes are captured, by id or name", "*"),
+  excludeGroups: field(v.groups, "groups whose processes are never captured", out.excludeGroups),
   dns: field(dns, "DNS capture"),
 });
 
@@ -64,20 +66,36 @@ const inbound = mapping({
 
 const identity = mapping({
   mark: field(v.mark, 'socket mark of the proxy\'s own connections, VALUE or "VALUE/MASK"'),
-  uid: field(v.userId, "user the proxy runs as"),
-  gid: field(v.userId, "group the proxy runs as"),
+  uid: field(v.userIds, "user the proxy runs as, or a list of them"),
+  gid: field(v.userIds, "group the proxy runs as, or a list of them"),
   cgroup: field(v.cgroup, "cgroup the proxy runs in"),
   external: field(
     v.flag,
-    "the proxy is not Shunt's: an unmodified one listens on the ports (uid and gid 1337 unless told otherwise)",
+    "the proxy is not Shunt's: an unmodified one listens on the ports (its user and group are the preset's unless told otherwise: 1337 with istio)",
     false,
   ),
 });
 
+const interfaces = mapping({
+  exclude: field(v.interfaces, "interfaces of the namespace whose traffic is left alone, in both directions", []),
+  reroute: field(
+    v.interfaces,
+    "interfaces behind which virtual machines are: what arrives by them is captured as outbound; needs a mode with rules",
+    [],
+  ),
+});
+
 const traffic = {
+  preset: field(v.oneOf(PRESET_NAMES), "mesh whose defaults and annotations apply", "istio"),
+  annotations: field(
+    v.annotations,
+    "annotations of the pod, read as the preset's mesh reads them; fields written here go before them",
+  ),
   outbound: field(outbound, "connections the workload makes"),
   inbound: field(inbound, "connections made to the workload"),
   proxy: field(identity, "how the proxy's own traffic is recognised; any one that matches is enough"),
+  interfaces: field(interfaces, "interfaces treated in their own way"),
+  dropInvalid: field(v.flag, "drop packets that connection tracking calls invalid; needs a mode with rules", false),
   failMode: field(
     v.oneOf(FAIL_MODES),
     "new connections while no proxy listens: refuse them or let them pass",
@@ -156,4 +174,7 @@ export type RawWorkload = z.infer<typeof workloadSchema>;
 export type RawExecWorkload = z.infer<typeof execWorkloadSchema>;
 export type RawAgent = z.infer<typeof agentSchema>;
 export type RawExecAgent = z.infer<typeof execAgentSchema>;
-export type RawTraffic = Pick<RawExecWorkload, "outbound" | "inbound" | "proxy" | "failMode" | "trace">;
+export type RawTraffic = Pick<
+  RawExecWorkload,
+  "outbound" | "inbound" | "proxy" | "interfaces" | "dropInvalid" | "failMode" | "trace"
+>;

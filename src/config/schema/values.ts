@@ -37,6 +37,7 @@ export const flag = z.boolean(isNot("true or false"));
 export const port = integer("a port (0 … 65535)", 0, 65_535);
 export const ports = z.array(port, isNot("a list of ports"));
 export const userId = integer("a user or group id (0 … 4294967294)", 0, 4_294_967_294);
+export const userIds = z.union([userId, z.array(userId)], isNot("a user or group id, or a list of them"));
 export const processId = integer("a process id (1 … 4194304)", 1, 4_194_304);
 export const workerCount = integer("a number of worker threads (1 … 256)", 1, 256);
 export const oneOf = choice;
@@ -46,6 +47,29 @@ export const portSet = z.union(
   {
     error: ({ input }) => `${show(input)} is not "*" or a list of ports`,
   },
+);
+
+const GROUP = "a group's id or name";
+const group = z.union([userId, text(GROUP, (value) => /^[a-z_][\w-]*\$?$/i.test(value))], isNot(GROUP));
+export const groups = z.array(group, isNot("a list of groups"));
+export const groupSet = z.union([z.literal("*"), groups], {
+  error: ({ input }) => `${show(input)} is not "*" or a list of groups`,
+});
+
+/** IFNAMSIZ without the final zero (include/uapi/linux/if.h). */
+const MAX_INTERFACE_NAME = 15;
+export const interfaces = z.array(
+  text(
+    `an interface name (at most ${MAX_INTERFACE_NAME} characters)`,
+    (value) => value.length <= MAX_INTERFACE_NAME && /^[^\s/:]+$/.test(value),
+  ),
+  isNot("a list of interface names"),
+);
+
+export const annotations = z.record(
+  z.string(),
+  z.string(isNot('a text (annotations are texts: write "15020", not 15020)')),
+  isNot("a mapping of annotations to texts"),
 );
 
 const CIDR = "an address range such as 10.0.0.0/8 or fd00::/8";

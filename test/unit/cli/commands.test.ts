@@ -114,8 +114,12 @@ describe("run", () => {
       WHICH: "all",
       MODE: "direct",
       MARK: "9",
-      UID: "9",
-      GID: "9",
+      UIDS: "9,10",
+      GIDS: "9",
+      NAME: "kuma",
+      NAMES: "eth1",
+      GROUPS: "9",
+      "KEY=VALUE": "traffic.sidecar.istio.io/excludeOutboundPorts=9",
     };
     const value = option.kind === "value" ? [values[option.metavar] ?? ""] : [];
     const changed = await runCall("--workload-netns", "a", option.long, ...value);

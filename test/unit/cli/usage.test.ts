@@ -37,7 +37,7 @@ describe("a wrong use ends with 2 and one line that names flag and value", () =>
       ["exec", "--mode", "bpf", "ls"],
       'shunt: --mode "bpf" is not one of auto, ebpf, mixed, iptables, tproxy, nftables',
     ],
-    [["exec", "--preset", "x", "ls"], 'shunt: --preset "x" is not one of istio, all'],
+    [["exec", "--preset", "x", "ls"], 'shunt: --preset "x" is not one of istio, kuma, linkerd, osm, all'],
     [["run", "--workers", "3x"], 'shunt: --workers "3x" is not a number of worker threads (1 … 256)'],
     [["run", "--workers", "0"], 'shunt: --workers "0" is not a number of worker threads (1 … 256)'],
     [["run", "--workload-pid", "-1"], 'shunt: --workload-pid "-1" is not a process id (1 … 4194304)'],

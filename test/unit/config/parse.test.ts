@@ -70,8 +70,8 @@ describe("a configuration", () => {
       - {name: a, netns: a, proxy: {external: true}}
       - {name: b, netns: b, proxy: {external: true, mark: 0x10/0xf0}}`);
     expect(workloads.map(({ proxy }) => proxy)).toEqual([
-      { external: true, uid: 1337, gid: 1337 },
-      { external: true, mark: { value: 0x10, mask: 0xf0 } },
+      { external: true, uids: [1337], gids: [1337] },
+      { external: true, mark: { value: 0x10, mask: 0xf0 }, uids: [], gids: [] },
     ]);
   });
 
