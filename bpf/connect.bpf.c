@@ -16,6 +16,8 @@
 #include "flow.h"
 #include "claim.h"
 #include "listener.h"
+#include "call.h"
+#include "resolver.h"
 
 #define SOCK_STREAM 1
 
@@ -89,20 +91,14 @@ static __always_inline int connect_workload(struct bpf_sock_addr *ctx, int v6, _
 	struct original *origin;
 	struct ip_addr localhost;
 	enum claimed claimed;
+	int stream = SA_LOAD(type) == SOCK_STREAM;
 	__u32 mark = 0;
 	__be16 port;
 
 	if (!w || !ctx->sk)
 		return 1;
-	d.slot = slot;
-	d.netns = netns;
-	d.cookie = bpf_get_socket_cookie(ctx);
-	d.pid = bpf_get_current_pid_tgid() >> 32;
-	d.destination = sockaddr_address(ctx, v6);
-	d.destination_port = sockaddr_port(ctx);
+	read_call(&d, ctx, v6, slot, netns);
 	mark = ctx->sk->mark;
-	d.source = bound_address(ctx, v6);
-	d.source_port = bpf_htons(ctx->sk->src_port);
 
 	claimed = claim_of(&d);
 	if (claimed == CLAIMED_DONE)
@@ -117,7 +113,7 @@ static __always_inline int connect_workload(struct bpf_sock_addr *ctx, int v6, _
 		d.reason = connect_reason(w, &d, mark);
 	else
 		d.reason = REASON_INNER_SCOPE;
-	if (SA_LOAD(type) != SOCK_STREAM && d.reason != REASON_DNS) {
+	if (!stream && d.reason != REASON_DNS) {
 		/* Of UDP, outer scopes take nothing but DNS either. */
 		if (claimed == CLAIMED_NOT && d.destination_port == bpf_htons(53))
 			claim_call(&d, &d.destination, d.destination_port);
@@ -125,14 +121,8 @@ static __always_inline int connect_workload(struct bpf_sock_addr *ctx, int v6, _
 	}
 	if (!reason_captures(d.reason))
 		goto out;
-	if (bound_elsewhere(ctx->sk)) {
-		leave_unproxied(w, &d, REASON_BOUND_DEVICE);
+	if (out_of_reach(w, &d, ctx->sk))
 		goto out;
-	}
-	if (addr_is_link_local(&d.destination)) {
-		leave_unproxied(w, &d, REASON_LINK_LOCAL);
-		goto out;
-	}
 
 	port = w->outbound_port;
 	if (d.reason == REASON_PROXY_TO_SELF) {
@@ -140,27 +130,36 @@ static __always_inline int connect_workload(struct bpf_sock_addr *ctx, int v6, _
 		port = w->inbound_port;
 	} else if (d.reason == REASON_DNS) {
 		d.direction = DIRECTION_DNS;
-		port = w->dns_port;
+		port = w->dns_ports[0];
+	}
+	if (!stream) {
+		port = resolver_port(ctx->sk, w, slot, &d.destination, 1);
+		if (!port) {
+			leave_unproxied(w, &d, REASON_RESOLVERS_FULL);
+			goto out;
+		}
 	}
 	localhost = localhost_like(&d.destination);
-	if (!listener_alive(ctx, SA_LOAD(type) == SOCK_STREAM, &localhost, port)) {
+	if (!listener_alive(ctx, stream, &localhost, port)) {
 		apply_fail_mode(w, &d);
 		goto out;
 	}
 	origin = bpf_sk_storage_get(&origins, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!origin) {
-		d.reason = REASON_MAP_FULL;
-		d.verdict = w->fail_mode == FAIL_MODE_DIRECT ? VERDICT_PASS : VERDICT_DENY;
+		leave_unproxied(w, &d, REASON_MAP_FULL);
 		goto out;
 	}
-	origin->cookie = d.cookie;
-	origin->created_ns = bpf_ktime_get_ns();
-	origin->address = d.destination;
-	origin->port = d.destination_port;
-	origin->slot = slot;
-	origin->direction = d.direction;
-	origin->reason = d.reason;
-	if (SA_LOAD(type) != SOCK_STREAM) {
+	fill_original(origin, &d);
+	if (stream) {
+		struct flow_key reserved = reserved_key(d.cookie);
+
+		/* sockops comes too late for another way: a full map has to show here. */
+		if (bpf_map_update_elem(&originals, &reserved, origin, BPF_ANY)) {
+			bpf_sk_storage_delete(&origins, ctx->sk);
+			leave_unproxied(w, &d, REASON_MAP_FULL);
+			goto out;
+		}
+	} else {
 		struct flow_key flow = {
 			.netns = netns,
 			.remote = source_address(&d.source, &localhost),
@@ -199,29 +198,8 @@ static __always_inline int connect_cgroup(struct bpf_sock_addr *ctx, int v6)
 	return slot ? connect_workload(ctx, v6, slot, bpf_get_netns_cookie(ctx)) : 1;
 }
 
-SEC("cgroup/connect4")
-int connect4_netns(struct bpf_sock_addr *ctx)
-{
-	return connect_netns(ctx, 0);
-}
-
-SEC("cgroup/connect6")
-int connect6_netns(struct bpf_sock_addr *ctx)
-{
-	return connect_netns(ctx, 1);
-}
-
-SEC("cgroup/connect4")
-int connect4_cgroup(struct bpf_sock_addr *ctx)
-{
-	return connect_cgroup(ctx, 0);
-}
-
-SEC("cgroup/connect6")
-int connect6_cgroup(struct bpf_sock_addr *ctx)
-{
-	return connect_cgroup(ctx, 1);
-}
+FOR_BOTH_FAMILIES(connect, _netns, connect_netns)
+FOR_BOTH_FAMILIES(connect, _cgroup, connect_cgroup)
 
 /* getpeername (>= 5.8): the application sees the peer it connected to. */
 static __always_inline int peer_name(struct bpf_sock_addr *ctx, int v6)
@@ -236,16 +214,6 @@ static __always_inline int peer_name(struct bpf_sock_addr *ctx, int v6)
 	return 1;
 }
 
-SEC("cgroup/getpeername4")
-int getpeername4(struct bpf_sock_addr *ctx)
-{
-	return peer_name(ctx, 0);
-}
-
-SEC("cgroup/getpeername6")
-int getpeername6(struct bpf_sock_addr *ctx)
-{
-	return peer_name(ctx, 1);
-}
+FOR_BOTH_FAMILIES(getpeername, , peer_name)
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -99,7 +99,7 @@ int inbound(struct bpf_sk_lookup *ctx)
 	d.destination_port = bpf_htons(ctx->local_port);
 
 	if (d.destination_port == w->outbound_port || d.destination_port == w->inbound_port ||
-	    (w->dns_port && d.destination_port == w->dns_port)) {
+	    (w->dns_ports[0] && d.destination_port == w->dns_ports[0])) {
 		/* Redirected connections end here by design; only strangers at the door are
 		 * counted. */
 		if (addr_is_localhost(&d.source))

@@ -12,6 +12,7 @@
 #include "maps.h"
 #include "addr.h"
 #include "context.h"
+#include "flow.h"
 #include "verdict.h"
 
 #define SOCKOPS_LOAD(field) CTX_LOAD(struct bpf_sock_ops, ctx, field)
@@ -44,6 +45,17 @@ static __always_inline void flow_reverse(struct flow_key *out, const struct flow
 	out->remote_port = in->local_port;
 }
 
+/* The place that connect kept goes to the connection; in a full map it has to be given up first. */
+static __always_inline void note_original(struct flow_key *key, struct original *origin)
+{
+	struct flow_key reserved = reserved_key(origin->cookie);
+	long failed = bpf_map_update_elem(&originals, key, origin, BPF_ANY);
+
+	bpf_map_delete_elem(&originals, &reserved);
+	if (failed && bpf_map_update_elem(&originals, key, origin, BPF_ANY))
+		count_verdict(origin->slot, origin->direction, REASON_MAP_FULL);
+}
+
 SEC("sockops")
 int tie_original(struct bpf_sock_ops *ctx)
 {
@@ -60,8 +72,7 @@ int tie_original(struct bpf_sock_ops *ctx)
 		own.netns = bpf_get_netns_cookie(ctx); /* >= 5.15 */
 		flow_of_sockops(&own, ctx);
 		flow_reverse(&key, &own);
-		if (bpf_map_update_elem(&originals, &key, origin, BPF_ANY))
-			count_verdict(origin->slot, origin->direction, REASON_MAP_FULL);
+		note_original(&key, origin);
 		bpf_sock_ops_cb_flags_set(ctx,
 					  ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 		break;

@@ -49,4 +49,17 @@ static __always_inline struct ip_addr source_address(const struct ip_addr *bound
 	return addr_is_unspecified(bound) ? *localhost : *bound;
 }
 
+/*
+ * Keeps a place in `originals` for a connection that has no source port yet. No namespace has
+ * cookie 0, so it is never taken for a connection.
+ */
+static __always_inline struct flow_key reserved_key(__u64 cookie)
+{
+	struct flow_key key = {};
+
+	key.remote.word[0] = (__u32)cookie;
+	key.remote.word[1] = cookie >> 32;
+	return key;
+}
+
 #endif

@@ -55,6 +55,19 @@ static __always_inline void leave_unproxied(const struct workload *w, struct dec
 	d->reason = reason;
 }
 
+/* Captured, but out of the proxy's reach: the fail mode has decided. */
+static __always_inline int out_of_reach(const struct workload *w, struct decision *d,
+					struct bpf_sock *sk)
+{
+	if (bound_elsewhere(sk))
+		leave_unproxied(w, d, REASON_BOUND_DEVICE);
+	else if (addr_is_link_local(&d->destination))
+		leave_unproxied(w, d, REASON_LINK_LOCAL);
+	else
+		return 0;
+	return 1;
+}
+
 /* Nobody is there: the fail mode decides. */
 static __always_inline void apply_fail_mode(const struct workload *w, struct decision *d)
 {

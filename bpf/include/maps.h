@@ -64,7 +64,10 @@ struct {
 	__type(value, __u32);
 } local_addrs SEC(".maps");
 
-/* the accepted connection → where the client meant to go; the proxy takes its entry at accept */
+/*
+ * the accepted connection → where the client meant to go; the proxy takes its entry at accept.
+ * Until the connection has a source port, an entry under `reserved_key` keeps its place.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAX_FLOWS);
@@ -74,8 +77,9 @@ struct {
 } originals SEC(".maps");
 
 /*
- * The UDP socket that a query comes from → the resolver it was meant for. Nothing tells when such a
- * socket is done, so the oldest make room for new ones, and those of TCP are safe from them.
+ * The UDP socket that a query comes from and the port it came to → the resolver it was meant for.
+ * Nothing tells when such a socket is done, so the oldest make room for new ones, and those of TCP
+ * are safe from them.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -103,6 +107,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct original);
 } origins SEC(".maps");
+
+/* the application's UDP socket → the resolvers it asks */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct resolvers);
+} resolvers SEC(".maps");
 
 /* socket cookie → who decided; pinned once for all instances of the machine */
 struct {

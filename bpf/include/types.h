@@ -55,6 +55,8 @@ enum reason {
 	REASON_BOUND_DEVICE, /* captured, but SO_BINDTODEVICE keeps it from the proxy: fail mode */
 	REASON_LINK_LOCAL, /* captured, but to fe80::/10, whose scope the proxy does not learn: fail
 			      mode */
+	REASON_RESOLVERS_FULL, /* the socket waits for answers of RESOLVER_SLOTS others: fail mode
+				*/
 	REASON_MAX,
 };
 
@@ -87,6 +89,13 @@ enum workload_flag {
 };
 
 /*
+ * How many resolvers one UDP socket can wait for at once. Each has a port of the DNS forwarder, by
+ * which queries and answers are told apart: ::1 is the only address of lo in IPv6. A C library asks
+ * three at most (MAXNS of musl and glibc).
+ */
+#define RESOLVER_SLOTS 4
+
+/*
  * One enrolled workload; its index in the map is its slot, slot 0 is never used. `policy` names the
  * set of ports and CIDRs in force: a change writes a new set and then this one number.
  */
@@ -101,8 +110,9 @@ struct workload {
 	__u32 proxy_gid;
 	__be16 outbound_port;
 	__be16 inbound_port;
-	__be16 dns_port;
-	__u16 unused;
+	__be16 dns_ports[RESOLVER_SLOTS]; /* the first for TCP and UDP, the others for UDP; 0: none
+					   */
+	__u32 unused;
 	enum fail_mode fail_mode;
 	enum dns_capture dns_capture;
 };
@@ -167,6 +177,20 @@ struct original {
 	__u32 slot;
 	enum direction direction;
 	enum reason reason;
+};
+
+/* A resolver that a UDP socket asks, by the port of the same index in workload.dns_ports. */
+struct resolver {
+	struct ip_addr address;
+	__u64 asked_ns; /* the last time, CLOCK_MONOTONIC; 0: there is none */
+	__u32 unanswered;
+	__u32 connected; /* the socket is connected to it */
+};
+
+struct resolvers {
+	struct resolver asked[RESOLVER_SLOTS];
+	__u32 slot; /* of the workload that the ports are of */
+	__u32 unused;
 };
 
 /* Who decided about a call, and what came of it; shared by all instances on the machine. */

@@ -39,29 +39,23 @@ export function datagramFd(netns: NetworkNamespace, address: string, port: numbe
 }
 
 /**
- * Finds a port that is free in both families. `port` 0 asks for any; a given one must be free, or it throws a
- * SystemError (EADDRINUSE) that names address and port. Without SO_REUSEPORT, so that nobody else's group is joined.
+ * Finds a port that is free in both families, for all of the socket types. `port` 0 asks for any; a given one must be
+ * free, or it throws a SystemError (EADDRINUSE) that names address and port. Without SO_REUSEPORT, so that nobody
+ * else's group is joined.
  */
-export function reservePort(netns: NetworkNamespace, port: number, addresses: readonly ListenerAddress[]): number {
+export function reservePort(
+  netns: NetworkNamespace,
+  port: number,
+  addresses: readonly ListenerAddress[],
+  types: readonly ("stream" | "dgram")[] = ["stream"],
+): number {
+  const sockets = addresses.flatMap(({ address }) => types.map((type) => ({ address, type })));
   for (let attempt = 0; ; attempt++) {
     const probes: number[] = [];
     try {
       let chosen = port;
-      for (const { address } of addresses) {
-        const fd = check(
-          // Bound only: a listener would get connections that are redirected already, of an agent before us, and lose them.
-          loadAddon().bindSocket({
-            address,
-            port: 0,
-            bindAddress: address,
-            bindPort: chosen,
-            // Connections of an agent before us may linger in TIME_WAIT; SO_REUSEADDR ignores those and no listener.
-            reuseAddress: true,
-            netns: netns.fd,
-          }),
-          "bind",
-          `${address} port ${chosen} in ${netns.path}`,
-        );
+      for (const { address, type } of sockets) {
+        const fd = type === "stream" ? boundStream(netns, address, chosen) : datagramFd(netns, address, chosen);
         probes.push(fd);
         chosen = check(loadAddon().localAddress(fd), "getsockname").port;
       }
@@ -73,4 +67,18 @@ export function reservePort(netns: NetworkNamespace, port: number, addresses: re
       for (const fd of probes) loadAddon().closeFd(fd);
     }
   }
+}
+
+/** Bound only: a listener would get connections that are redirected already, of an agent before us, and lose them. */
+function boundStream(netns: NetworkNamespace, address: string, port: number): number {
+  const fd = loadAddon().bindSocket({
+    address,
+    port: 0,
+    bindAddress: address,
+    bindPort: port,
+    // Connections of an agent before us may linger in TIME_WAIT; SO_REUSEADDR ignores those and no listener.
+    reuseAddress: true,
+    netns: netns.fd,
+  });
+  return check(fd, "bind", `${address} port ${port} in ${netns.path}`);
 }

@@ -11,6 +11,7 @@ import {
   createOriginalDestinationLookup,
   type OriginalDestinationLookup,
 } from "../intercept/original-destination.ts";
+import { RESOLVERS_PER_SOCKET } from "../intercept/spec.ts";
 import { loadAddon } from "../native/load-addon.ts";
 import type { Logger } from "../util/log.ts";
 import { PROXY_MARK } from "./identity.ts";
@@ -23,7 +24,7 @@ export class WorkloadDns implements AsyncDisposable {
   readonly #config: WorkloadConfig;
   readonly #netns: NetworkNamespace;
   readonly #log: Logger;
-  readonly #fds: { udp: number[]; tcp: number[] } = { udp: [], tcp: [] };
+  readonly #fds: { udp: number[]; moreUdp: number[]; tcp: number[] } = { udp: [], moreUdp: [], tcp: [] };
   #addresses: readonly string[] = [];
   #forwarder: DnsForwarder | undefined;
   #lookups:
@@ -31,6 +32,8 @@ export class WorkloadDns implements AsyncDisposable {
     | undefined;
   /** 0 when nothing is captured. */
   port = 0;
+  /** Free ones, UDP alone, by which several resolvers asked by one socket are told apart. */
+  morePorts: readonly number[] = [];
   /** Those of the workload's resolv.conf, in order. */
   resolvers: readonly string[] = [];
 
@@ -55,12 +58,19 @@ export class WorkloadDns implements AsyncDisposable {
     if (!enabled || dns.capture === "off") return;
     this.resolvers = dns.servers ?? resolversOf(this.#config, this.#netns.path);
     const addresses = this.#netns.hasIpv6() ? LOOPBACK : LOOPBACK.slice(0, 1);
-    this.port = reservePort(this.#netns, dns.port, addresses);
+    this.port = reservePort(this.#netns, dns.port, addresses, ["stream", "dgram"]);
     this.#addresses = addresses.map(({ address }) => address);
     for (const address of this.#addresses) {
       this.#fds.udp.push(datagramFd(this.#netns, address, this.port));
       this.#fds.tcp.push(listenerFd(this.#netns, address, this.port));
     }
+    const morePorts: number[] = [];
+    while (morePorts.length < RESOLVERS_PER_SOCKET - 1) {
+      const port = reservePort(this.#netns, 0, addresses, ["dgram"]);
+      for (const address of this.#addresses) this.#fds.moreUdp.push(datagramFd(this.#netns, address, port));
+      morePorts.push(port);
+    }
+    this.morePorts = morePorts;
   }
 
   async start(interception: Interception): Promise<void> {
@@ -69,18 +79,22 @@ export class WorkloadDns implements AsyncDisposable {
     // Conntrack knows connections by their socket, and a datagram has none of its own.
     this.#lookups = { tcp: createOriginalDestinationLookup(source), udp: createDatagramLookup(source) };
     const lookups = this.#lookups;
-    const { udp, tcp } = this.#fds;
+    const { udp, moreUdp, tcp } = this.#fds;
     this.#fds.udp = [];
+    this.#fds.moreUdp = [];
     this.#fds.tcp = [];
+    // Conntrack tells answers apart by itself; nothing is ever sent to these ports.
+    if (!lookups.udp) for (const fd of moreUdp.splice(0)) loadAddon().closeFd(fd);
     this.#forwarder = await DnsForwarder.start({
       addon: loadAddon(),
       netnsFd: this.#netns.fd,
-      mark: PROXY_MARK,
-      udpFds: udp,
+      // With a mark of its own, a proxy that is not ours is known by that one alone.
+      mark: this.#config.proxy.mark?.value ?? PROXY_MARK,
+      udpFds: [...udp, ...moreUdp],
       tcpFds: tcp,
-      originalResolver: (transport, client, fd) => {
-        const local = { address: client.address.includes(":") ? "::1" : "127.0.0.1", port: this.port };
-        return lookups[transport]?.({ fd: fd ?? -1, local, remote: client });
+      originalResolver: (transport, client, { localPort, fd = -1 }) => {
+        const local = { address: client.address.includes(":") ? "::1" : "127.0.0.1", port: localPort };
+        return lookups[transport]?.({ fd, local, remote: client });
       },
       fallbackResolvers: this.resolvers.map((address) => ({ address, port: DNS_PORT })),
       onQuery: (record) => this.#log.debug({ workload: this.#config.name, ...record }, "dns query"),
@@ -88,7 +102,7 @@ export class WorkloadDns implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const fd of [...this.#fds.udp, ...this.#fds.tcp]) loadAddon().closeFd(fd);
+    for (const fd of Object.values(this.#fds).flat()) loadAddon().closeFd(fd);
     await this.#forwarder?.close();
     this.#lookups?.udp?.[Symbol.dispose]();
     this.#lookups?.tcp[Symbol.dispose]();

@@ -332,6 +332,7 @@ export class Workload implements AsyncDisposable {
     return toInterceptSpec(config, this.#resolved.target, {
       ...this.#listeners.ports,
       dnsPort: this.#dns.port,
+      moreDnsPorts: this.#dns.morePorts,
       resolvers: this.#dns.resolvers,
     });
   }

@@ -30,11 +30,18 @@ export const DEFAULT_DNS_LIMITS: DnsLimits = {
   idleTimeoutMs: 10_000,
 };
 
-/** `fd` is the accepted connection for TCP. Undefined: not known, the fallback resolvers are asked. */
+/** Where a query came to. */
+export interface DnsArrival {
+  readonly localPort: number;
+  /** The accepted connection, for TCP. */
+  readonly fd?: number;
+}
+
+/** Undefined: not known, the fallback resolvers are asked. */
 export type OriginalResolverLookup = (
   transport: DnsTransport,
   client: Resolver,
-  fd: number | undefined,
+  arrival: DnsArrival,
 ) => Resolver | undefined;
 
 export interface DnsForwarderOptions extends UpstreamSockets {

@@ -101,21 +101,19 @@ export class DnsForwarder implements AsyncDisposable {
   }
 
   #accepted(socket: Socket): void {
-    const { remoteAddress, remotePort } = socket;
+    const { remoteAddress, remotePort, localPort } = socket;
     if (
       remoteAddress === undefined ||
       remotePort === undefined ||
+      localPort === undefined ||
       this.#clients.size >= this.#context.limits.maxTcpClients
     ) {
       socket.destroy();
       return;
     }
-    const client = new TcpClient(
-      socket,
-      { address: remoteAddress, port: remotePort },
-      descriptorOf(socket),
-      this.#context,
-    );
+    const fd = descriptorOf(socket);
+    const arrival = { localPort, ...(fd !== undefined && { fd }) };
+    const client = new TcpClient(socket, { address: remoteAddress, port: remotePort }, arrival, this.#context);
     this.#clients.add(client);
     this.#counters.tcpClients = this.#clients.size;
     socket.on("close", () => {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Socket } from "node:net";
+import type { DnsArrival } from "./forwarder-options.ts";
 import { errorAnswer, formatErrorAnswer, parseQuery, type Query, RCODE_SERVFAIL } from "./message.ts";
 import { OpenQuery } from "./query-log.ts";
 import type { Resolver } from "./resolver.ts";
@@ -18,11 +19,11 @@ export class TcpClient {
   readonly #open = new Set<OpenQuery>();
   #inputEnded = false;
 
-  constructor(socket: Socket, client: Resolver, fd: number | undefined, context: ForwarderContext) {
+  constructor(socket: Socket, client: Resolver, arrival: DnsArrival, context: ForwarderContext) {
     this.#socket = socket;
     this.#context = context;
     this.#client = client;
-    this.#resolvers = resolversFor(context, "tcp", client, fd);
+    this.#resolvers = resolversFor(context, "tcp", client, arrival);
     const frames = new TcpFrames((message) => this.#received(message));
     socket.setNoDelay(true);
     socket.setTimeout(context.limits.idleTimeoutMs, () => {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Socket } from "node:dgram";
-import type { DnsLimits, OriginalResolverLookup } from "./forwarder-options.ts";
+import type { DnsArrival, DnsLimits, OriginalResolverLookup } from "./forwarder-options.ts";
 import {
   errorAnswer,
   formatErrorAnswer,
@@ -29,9 +29,9 @@ export function resolversFor(
   context: ForwarderContext,
   transport: "udp" | "tcp",
   client: Resolver,
-  fd?: number,
+  arrival: DnsArrival,
 ): readonly Resolver[] {
-  const original = context.originalResolver(transport, client, fd);
+  const original = context.originalResolver(transport, client, arrival);
   return original ? [original] : context.fallbackResolvers;
 }
 
@@ -46,11 +46,13 @@ interface Asked {
 export class UdpServer {
   readonly #socket: Socket;
   readonly #context: ForwarderContext;
+  readonly #arrival: DnsArrival;
   readonly #exchanges = new Map<UdpExchange, OpenQuery>();
 
   constructor(socket: Socket, context: ForwarderContext) {
     this.#socket = socket;
     this.#context = context;
+    this.#arrival = { localPort: socket.address().port };
     socket.on("message", (bytes, from) => this.#received(bytes, { address: from.address, port: from.port }));
     // A client that is gone gives an error to the socket it can't be told apart on; the next query is unharmed.
     socket.on("error", () => {});
@@ -88,7 +90,7 @@ export class UdpServer {
 
   #forward(asked: Asked): void {
     const { sockets, limits, log } = this.#context;
-    const resolvers = resolversFor(this.#context, "udp", asked.client);
+    const resolvers = resolversFor(this.#context, "udp", asked.client, this.#arrival);
     const options = {
       sockets,
       tryTimeoutMs: limits.tryTimeoutMs,

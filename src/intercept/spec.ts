@@ -14,11 +14,22 @@ export interface Cidr {
 export type PortSet = "all" | readonly number[];
 export type CidrSet = "all" | readonly Cidr[];
 
+/** Of how many resolvers a UDP socket can await answers at once: RESOLVER_SLOTS of bpf/include/types.h. */
+export const RESOLVERS_PER_SOCKET = 4;
+
+/** Where the DNS forwarder listens on 127.0.0.1 and ::1 of the workload's namespace. */
+interface DnsPorts {
+  /** UDP and TCP. */
+  readonly port: number;
+  /** UDP alone: for further resolvers that one socket asks, up to RESOLVERS_PER_SOCKET in all. eBPF makes use of them. */
+  readonly morePorts?: readonly number[];
+}
+
 export type DnsCapture =
   | { readonly kind: "off" }
   /** Queries to these resolvers on port 53, UDP and TCP. */
-  | { readonly kind: "servers"; readonly servers: readonly string[]; readonly port: number }
-  | { readonly kind: "all"; readonly port: number };
+  | ({ readonly kind: "servers"; readonly servers: readonly string[] } & DnsPorts)
+  | ({ readonly kind: "all" } & DnsPorts);
 
 export interface OutboundSpec {
   /** The proxy's outbound port on 127.0.0.1 and ::1 of the workload's namespace. */

@@ -20,8 +20,8 @@ describe("the DNS forwarder over UDP", () => {
     try {
       const asked: unknown[] = [];
       await rig.start({
-        originalResolver: (transport, client, fd) => {
-          asked.push([transport, client.address, typeof fd]);
+        originalResolver: (transport, client, { fd, localPort }) => {
+          asked.push([transport, client.address, typeof fd, localPort]);
           return { address: rig.lab.server.v4, port: 5353 };
         },
       });
@@ -33,8 +33,8 @@ describe("the DNS forwarder over UDP", () => {
       expect(second.queries.map((q) => q.name)).toEqual(["one.example", "two.example"]);
       expect(rig.upstream.queries).toEqual([]);
       expect(asked).toEqual([
-        ["udp", "127.0.0.1", "undefined"],
-        ["tcp", "127.0.0.1", "number"],
+        ["udp", "127.0.0.1", "undefined", 15053],
+        ["tcp", "127.0.0.1", "number", 15053],
       ]);
     } finally {
       second[Symbol.dispose]();

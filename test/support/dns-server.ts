@@ -12,6 +12,8 @@ export interface TestQuery {
   readonly packet: DecodedPacket;
   readonly name: string;
   readonly client: { readonly address: string; readonly port: number };
+  /** The address of the server's that was asked. */
+  readonly server: string;
   /** Sends bytes to the client as they are; over UDP from another socket when told so. */
   reply(bytes: Buffer, from?: dgram.Socket): void;
   /** The connection of a TCP query. */
@@ -42,6 +44,7 @@ export class TestDnsServer implements Disposable {
             transport: "udp",
             bytes,
             client: from,
+            server: address,
             connection: undefined,
             reply: (answer, stray) => (stray ?? socket).send(answer, from.port, from.address),
           });
@@ -83,6 +86,7 @@ export class TestDnsServer implements Disposable {
           transport: "tcp",
           bytes,
           client,
+          server: address,
           connection: socket,
           reply: (answer) => socket.write(frame(answer)),
         }),

@@ -40,6 +40,12 @@ describe.each(kernels)("under the $name kernel", (entry) => {
     for (const part of ["ebpf", "mixed", "iptables", "exec"]) expect(run.output).toContain(`${part}: ok`);
   });
 
+  it("answers of several resolvers are told apart, and getsockopt is left as it was", async (context) => {
+    const run = await inVm(context, entry, "sh test/vm/sockets.sh");
+    expect(run.status, `${run.output}\n${run.console}`).toBe(0);
+    for (const part of ["getsockopt", "dns"]) expect(run.output).toContain(`${part}: ok`);
+  });
+
   it("a command's failure comes out as its exit status, and its last line without a newline too", async (context) => {
     const run = await inVm(context, entry, "printf half; exit 7");
     expect(run).toMatchObject({ status: 7, output: "half" });

@@ -50,6 +50,7 @@ export const reasons = [
   "map-full",
   "bound-device",
   "link-local",
+  "resolvers-full",
 ] as const;
 export type Reason = (typeof reasons)[number];
 
@@ -155,12 +156,26 @@ export interface PortKey {
   readonly port: number;
 }
 
+/** struct resolver, 32 bytes. */
+export interface Resolver {
+  readonly address: string;
+  readonly askedNs: bigint;
+  readonly unanswered: number;
+  readonly connected: number;
+}
+
+/** struct resolvers, 136 bytes. */
+export interface Resolvers {
+  readonly asked: readonly Resolver[];
+  readonly slot: number;
+}
+
 /** struct settings, 8 bytes. */
 export interface Settings {
   readonly instance: bigint;
 }
 
-/** struct workload, 56 bytes. */
+/** struct workload, 64 bytes. */
 export interface Workload {
   readonly netns: bigint;
   readonly proxyCgroup: bigint;
@@ -172,7 +187,7 @@ export interface Workload {
   readonly proxyGid: number;
   readonly outboundPort: number;
   readonly inboundPort: number;
-  readonly dnsPort: number;
+  readonly dnsPorts: readonly number[];
   readonly failMode: FailMode;
   readonly dnsCapture: DnsCapture;
 }
@@ -188,6 +203,8 @@ export interface Structs {
   readonly lookup_self: LookupSelf;
   readonly original: Original;
   readonly port_key: PortKey;
+  readonly resolver: Resolver;
+  readonly resolvers: Resolvers;
   readonly settings: Settings;
   readonly workload: Workload;
 }
@@ -208,6 +225,7 @@ export interface Maps {
   readonly origins: { readonly key: number; readonly value: Original };
   readonly own_flows: { readonly key: FlowKey; readonly value: bigint };
   readonly ports: { readonly key: PortKey; readonly value: number };
+  readonly resolvers: { readonly key: number; readonly value: Resolvers };
   readonly settings: { readonly key: number; readonly value: Settings };
   /** One value for each possible CPU. */
   readonly verdicts: { readonly key: number; readonly value: readonly Counters[] };

@@ -28,6 +28,7 @@ const SHARED = [
   "dgram_origs",
   "own_flows",
   "origins",
+  "resolvers",
   "claims",
   "verdicts",
   "event_scratch",

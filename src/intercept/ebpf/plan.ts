@@ -2,7 +2,7 @@
 import type { Maps } from "../../bpf/generated/types.ts";
 import { workloadFlag } from "../../bpf/generated/types.ts";
 import { ipFamily, prefixBits } from "../../util/ip.ts";
-import type { Cidr, InterceptSpec, ProxyIdentity } from "../spec.ts";
+import { type Cidr, type InterceptSpec, type ProxyIdentity, RESOLVERS_PER_SOCKET } from "../spec.ts";
 
 type Workload = Maps["workloads"]["value"];
 type PortKey = Maps["ports"]["key"];
@@ -54,10 +54,15 @@ function row(spec: InterceptSpec): EbpfPlan["workload"] {
     proxyGid: proxy.gids[0] ?? 0,
     outboundPort: outbound?.port ?? 0,
     inboundPort: inbound?.port ?? 0,
-    dnsPort: dns.kind === "off" ? 0 : dns.port,
+    dnsPorts: dns.kind === "off" ? dnsPorts() : dnsPorts(dns.port, ...(dns.morePorts ?? [])),
     failMode: spec.failMode,
     dnsCapture: dns.kind,
   };
+}
+
+/** As many as the row has; 0 where there is none. */
+export function dnsPorts(...ports: readonly number[]): number[] {
+  return Array.from({ length: RESOLVERS_PER_SOCKET }, (_, index) => ports[index] ?? 0);
 }
 
 function flags(spec: InterceptSpec): number {

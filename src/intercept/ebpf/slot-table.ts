@@ -4,6 +4,7 @@ import type { TypedMap } from "../../bpf/typed-map.ts";
 import { ShuntError } from "../../util/shunt-error.ts";
 import type { EbpfInstance } from "./instance.ts";
 import { removeTree } from "./pins.ts";
+import { dnsPorts } from "./plan.ts";
 import { deletePolicy } from "./policy-set.ts";
 
 export interface EnrolmentKey {
@@ -27,7 +28,7 @@ export const NOBODY: Maps["workloads"]["value"] = {
   proxyGid: 0,
   outboundPort: 0,
   inboundPort: 0,
-  dnsPort: 0,
+  dnsPorts: dnsPorts(),
   failMode: "deny",
   dnsCapture: "off",
 };
