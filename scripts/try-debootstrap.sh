@@ -6,9 +6,14 @@
 #   scripts/try-debootstrap.sh noble 'npm run demo'
 #
 # Builds a minimal root of the suite (bookworm, trixie, noble …) with debootstrap, once; copies it, puts
-# Node 24 and npm from the npm registry and a copy of this repository into it, and runs the command there
-# by chroot in a mount namespace of its own. Nothing else is installed first: that is the point. -k keeps
-# the copy for a second look. Needs root, debootstrap and npm on the host; the kernel is the host's.
+# Node 24 and npm from the npm registry and a copy of this repository into it, and runs the command there.
+# Nothing else is installed first: that is the point. -k keeps the copy for a second look.
+#
+# The command sees its own mounts, processes, network, IPC and cgroups: what else runs on the host neither
+# disturbs it nor is disturbed. Its cgroup2 hierarchy is /sys/fs/cgroup (a cgroup made for it is the root),
+# without v1 beside it, as these systems have it; its bpffs is /sys/fs/bpf. The network is slirp4netns: the
+# host's connections by a process, not by a rule. Needs root, debootstrap and npm on the host; slirp4netns
+# is unpacked into the cache when it is not there. The kernel is the host's.
 set -eu
 
 keep=no
@@ -71,26 +76,75 @@ if [ ! -x "$cache/node-24/bin/node" ]; then
 	rm "$cache"/node-24/*.tgz
 fi
 
+slirp=$(command -v slirp4netns || true)
+if [ -z "$slirp" ]; then
+	slirp=$cache/slirp4netns/usr/bin/slirp4netns
+	if [ ! -x "$slirp" ]; then
+		echo "- slirp4netns into the cache"
+		mkdir -p "$cache/slirp4netns"
+		(cd "$cache/slirp4netns" && apt-get download -qq slirp4netns libslirp0)
+		for package in "$cache"/slirp4netns/*.deb; do dpkg-deb -x "$package" "$cache/slirp4netns"; done
+		rm "$cache"/slirp4netns/*.deb
+	fi
+	libraries=$(dirname "$cache"/slirp4netns/usr/lib/*/libslirp.so.0)
+fi
+
 root=$(mktemp -d "${TMPDIR:-/var/tmp}/fresh-$suite.XXXXXX")
-# The namespace's mounts are gone when it ends; only then is the copy removed.
-trap '[ $keep = yes ] && echo "kept: $root" || rm -rf --one-file-system "$root"' EXIT
+network=$root.net
+# Not called shunt…: a search for leftovers would find it.
+cgroup=$(findmnt -nr -o TARGET -t cgroup2 | head -n 1)/$(basename "$root")
+slirp_pid=
+
+clean_up() {
+	[ -z "$slirp_pid" ] || kill "$slirp_pid" || true
+	[ ! -e "$network" ] || { umount "$network" || true; rm "$network"; }
+	rm -f "$root.slirp"
+	# Nobody is in there any more: all ended with the first process of their namespace.
+	[ ! -d "$cgroup" ] || find "$cgroup" -depth -type d -exec rmdir {} +
+	# The namespace's mounts are gone when it ends; only then is the copy removed.
+	if [ $keep = yes ]; then echo "kept: $root"; else rm -rf --one-file-system "$root"; fi
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
 cp -a "$base/." "$root"
 mkdir -p "$root/opt/node" "$root/root/shunt"
 cp -a "$cache/node-24/." "$root/opt/node"
 tar -C "$repository" --exclude=./node_modules --exclude=./dist --exclude=./.cache --exclude=./coverage --exclude=build -cf - . |
 	tar -C "$root/root/shunt" -xf -
-# How this host reaches the network: resolver, and the certificates it trusts (a company's proxy, say).
-cp -L /etc/resolv.conf "$root/etc/resolv.conf"
+# slirp4netns forwards DNS to the host's resolver; and the certificates the host trusts (a company's proxy, say).
+rm -f "$root/etc/resolv.conf"
+echo "nameserver 10.0.2.3" >"$root/etc/resolv.conf"
 mkdir -p "$root/etc/ssl/certs"
 cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
 
+mkdir "$cgroup"
+touch "$network"
+unshare --net="$network" true
+LD_LIBRARY_PATH=${libraries:-} "$slirp" --configure --mtu=1500 --netns-type=path "$network" tap0 >"$root.slirp" 2>&1 &
+slirp_pid=$!
+# It has no better sign than its address.
+tries=0
+until nsenter --net="$network" ip -4 -o address show dev tap0 2>/dev/null | grep -q inet; do
+	tries=$((tries + 1))
+	[ $tries -lt 100 ] || { cat "$root.slirp"; exit 1; }
+	sleep 0.1
+done
+
 echo "- $command in a fresh $suite"
+# The shell enters the cgroup before the cgroup namespace is made: that makes it the root of it.
 # shellcheck disable=SC2016 # expanded inside the namespace
-unshare --mount --pid --fork --propagation private sh -c '
+nsenter --net="$network" sh -c 'echo 0 >"$1/cgroup.procs"; shift; exec "$@"' sh "$cgroup" \
+	unshare --mount --pid --ipc --cgroup --fork --kill-child --propagation private sh -c '
 	mount --bind "$1" "$1"
 	mount -t proc proc "$1/proc"
-	mount --rbind /sys "$1/sys"
+	mount -t sysfs sysfs "$1/sys"
+	mount -t cgroup2 cgroup2 "$1/sys/fs/cgroup"
+	mount -t bpf bpf "$1/sys/fs/bpf"
 	mount --rbind /dev "$1/dev"
+	mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts "$1/dev/pts"
+	mount -t tmpfs tmpfs "$1/dev/shm"
 	mount -t tmpfs tmpfs "$1/run"
 	mount -t tmpfs tmpfs "$1/tmp"
 	exec chroot "$1" /usr/bin/env -i HOME=/root TERM="${TERM:-dumb}" LANG=C.UTF-8 ${http_proxy:+http_proxy="$http_proxy"} \

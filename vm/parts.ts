@@ -18,6 +18,8 @@ export interface Emulator {
   /** Arguments that let an unpacked qemu find its firmware. */
   readonly firmware: readonly string[];
   readonly virtiofsd: string;
+  /** Arguments that this version of virtiofsd needs besides those that all take. */
+  readonly virtiofsdOptions: readonly string[];
   readonly busybox: string;
   readonly env: Readonly<Record<string, string>>;
 }
@@ -73,14 +75,26 @@ export async function fetchEmulator(): Promise<Emulator> {
         .find((path) => existsSync(path));
   if (virtiofsd === undefined) throw new VmUnavailable("virtiofsd is in none of the packages that should have it");
   const folders = ["usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu"].map((path) => join(root, path));
+  const env = {
+    LD_LIBRARY_PATH: [libraryPath(root), libraryPath(daemonRoot)].join(":"),
+    QEMU_MODULE_DIR: join(root, "usr/lib/x86_64-linux-gnu/qemu"),
+  };
   return {
     qemu: join(root, "usr/bin/qemu-system-x86_64"),
     firmware: folders.filter((path) => existsSync(path)).flatMap((path) => ["-L", path]),
     virtiofsd,
+    virtiofsdOptions: await hidingMountPoints(virtiofsd, env),
     busybox: existsSync(busybox) ? busybox : join(busybox, "../../usr/bin/busybox"),
-    env: {
-      LD_LIBRARY_PATH: [libraryPath(root), libraryPath(daemonRoot)].join(":"),
-      QEMU_MODULE_DIR: join(root, "usr/lib/x86_64-linux-gnu/qemu"),
-    },
+    env,
   };
+}
+
+/**
+ * The one written in Rust makes the host's mount points automounts of the guest, and overlayfs answers EREMOTE below one
+ * (ovl_dentry_weird in fs/overlayfs/util.c). The older ones do so only when asked.
+ */
+async function hidingMountPoints(virtiofsd: string, env: Emulator["env"]): Promise<string[]> {
+  const option = "--no-announce-submounts";
+  const { output } = await runQuietly([virtiofsd, "--help"], { env: { ...process.env, ...env } });
+  return output.includes(option) ? [option] : [];
 }

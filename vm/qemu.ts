@@ -67,7 +67,8 @@ async function socketReady(path: string, daemon: ChildProcess, log: () => string
 }
 
 function startDaemon(folder: string, emulator: Emulator): { child: ChildProcess; log: () => string } {
-  const args = [`--socket-path=${folder}/fs.sock`, "-o", "source=/,sandbox=chroot,cache=auto"];
+  const shared = "source=/,sandbox=chroot,cache=auto";
+  const args = [`--socket-path=${folder}/fs.sock`, ...emulator.virtiofsdOptions, "-o", shared];
   const child = spawnBound(emulator.virtiofsd, args, emulator);
   let text = "";
   const collect = (chunk: Buffer): void => void (text = (text + chunk.toString()).slice(-4000));

@@ -20,6 +20,13 @@ function entriesOf(module: TestModule): LedgerEntry[] {
     : tests;
 }
 
+/** The line of the test's own file in a stack. */
+function placeOf(stack: string | undefined, test: TestCase): string {
+  const file = test.module.relativeModuleId;
+  const line = stack?.split("\n").find((text) => text.includes(file));
+  return line === undefined ? file : line.slice(line.indexOf(file)).replace(/\)$/, "");
+}
+
 /** Writes what vitest ran to the file named by SHUNT_LEDGER. */
 export default class LedgerReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandled: readonly unknown[]): void {
@@ -27,7 +34,11 @@ export default class LedgerReporter implements Reporter {
     if (unhandled.length > 0) entries.push({ title: `${unhandled.length} unhandled errors`, state: "failed" });
     for (const module of modules) {
       for (const test of module.children.allTests()) {
-        if ((test.diagnostic()?.retryCount ?? 0) > 0) process.stdout.write(`needed a second try: ${test.fullName}\n`);
+        if ((test.diagnostic()?.retryCount ?? 0) === 0) continue;
+        // vitest itself keeps quiet about why the first one failed when the second did not.
+        const [first] = test.result().errors ?? [];
+        const why = first === undefined ? "" : `: ${first.message} (${placeOf(first.stack, test)})`;
+        process.stdout.write(`needed a second try: ${test.fullName}${why}\n`);
       }
     }
     const path = process.env["SHUNT_LEDGER"];

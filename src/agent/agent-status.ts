@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { StatusReport, WorkloadStatus } from "../config/formats/status.ts";
-import { type AgentConfig, formatTarget } from "../config/model.ts";
+import { type AgentConfig, formatTarget, type WorkloadConfig } from "../config/model.ts";
 import type { Agent } from "./agent.ts";
 import { version } from "./version.ts";
-import type { Workload } from "./workload.ts";
+import type { Workload } from "./workload/workload.ts";
 
 export async function agentStatus(
   agent: Agent,
@@ -25,12 +25,17 @@ export async function agentStatus(
       reason: worst?.reason || ready.reason,
       ready: ready.ready,
     },
-    workloads: await Promise.all(
-      workloads.map((workload) => {
-        const { name } = workload.config;
-        return workloadStatus(agent, workload, active.get(name) ?? 0, problems.get(name));
-      }),
-    ),
+    workloads: [
+      ...(await Promise.all(
+        workloads.map((workload) => {
+          const { name } = workload.config;
+          return workloadStatus(agent, workload, active.get(name) ?? 0, problems.get(name));
+        }),
+      )),
+      ...config.workloads
+        .filter(({ name }) => !agent.workloads.has(name))
+        .map((wanted) => notInForce(wanted, agent.ended.get(wanted.name) ?? 0, problems.get(wanted.name))),
+    ],
     workers: agent.pool.workers().map((worker) => ({
       id: worker.index,
       state: worker.running ? "running" : "lost",
@@ -38,14 +43,12 @@ export async function agentStatus(
       restarts: worker.restarts,
     })),
     hostAdditions: workloads.flatMap((workload) =>
-      workload.hostChanges
-        .filter((change) => change.kind !== "sysctl")
-        .map((change) => ({
-          kind: change.kind as "ip-rule" | "route" | "address",
-          family: change.family,
-          netns: workload.netns.path,
-          text: change.description,
-        })),
+      workload.hostChanges.map((change) => ({
+        kind: change.kind,
+        family: change.family,
+        netns: workload.netns.path,
+        text: change.description,
+      })),
     ),
   };
 }
@@ -58,7 +61,8 @@ async function workloadStatus(
 ): Promise<WorkloadStatus> {
   const { config, spec, selected } = workload;
   const { mode, interception } = selected;
-  const wrong = problem?.message ?? workload.targetProblem ?? workload.proxyProblem;
+  const idle = spec.outbound || spec.inbound ? undefined : "neither direction is enabled: nothing is intercepted";
+  const wrong = problem?.message ?? workload.targetProblem ?? workload.proxyProblem ?? idle;
   return {
     name: config.name,
     target: formatTarget(config.target),
@@ -75,5 +79,22 @@ async function workloadStatus(
     counters: interception.counters() ?? { outbound: {}, inbound: {} },
     connections: { active, total: active + (agent.ended.get(config.name) ?? 0) },
     ...(wrong === undefined ? {} : { problem: wrong }),
+  };
+}
+
+/** A workload of the configuration that a reload could not begin: it is asked for, and must not look forgotten. */
+function notInForce({ name, target, failMode }: WorkloadConfig, total: number, problem?: Error): WorkloadStatus {
+  return {
+    name,
+    target: formatTarget(target),
+    mode: "none",
+    outbound: "off",
+    inbound: "off",
+    failMode,
+    listeners: [],
+    notIntercepted: 0,
+    counters: { outbound: {}, inbound: {} },
+    connections: { active: 0, total },
+    problem: problem?.message ?? "not in force",
   };
 }

@@ -12,11 +12,11 @@ import type { ConnectionRecord } from "../proxy/connection-record.ts";
 import type { OpenConnection } from "../proxy/open-connection.ts";
 import { EveryStep } from "../util/every-step.ts";
 import type { Logger } from "../util/log.ts";
-import type { ProxyTimeouts } from "./proxy-listeners.ts";
 import type { WorkloadTrace } from "./scope-lock.ts";
 import { resolveAll } from "./target.ts";
-import { WorkerPool, type WorkerPoolEvent } from "./worker-pool.ts";
-import { Workload, type WorkloadContext } from "./workload.ts";
+import { WorkerPool, type WorkerPoolEvent } from "./workers/worker-pool.ts";
+import { Workload } from "./workload/workload.ts";
+import type { ProxyTimeouts, WorkloadContext } from "./workload/workload-context.ts";
 
 const SWEEP_INTERVAL_MS = 60_000;
 
@@ -44,8 +44,6 @@ export class Agent implements AsyncDisposable {
   readonly ebpf: EbpfBackend;
   readonly pool: WorkerPool;
   readonly workloads = new Map<string, Workload>();
-  /** Workloads whose restart failed: intercepted, but nobody listens. */
-  readonly #stoodDown = new Map<string, Workload>();
   /** Of workloads that could not be removed altogether. */
   readonly #unremoved: WorkloadTrace[] = [];
   readonly startedAt = new Date();
@@ -80,11 +78,8 @@ export class Agent implements AsyncDisposable {
   }
 
   async add(config: WorkloadConfig): Promise<Workload> {
-    const { name } = config;
-    const before = this.#stoodDown.get(name);
-    const workload = await Workload.start(config, this.#context, before);
-    this.#stoodDown.delete(name);
-    this.workloads.set(name, workload);
+    const workload = await Workload.start(config, this.#context);
+    this.workloads.set(config.name, workload);
     this.#followVerdicts();
     return workload;
   }
@@ -92,31 +87,26 @@ export class Agent implements AsyncDisposable {
   async remove(name: string): Promise<void> {
     const workload = this.workloads.get(name);
     this.workloads.delete(name);
-    const stoodDown = this.#stoodDown.get(name);
-    this.#stoodDown.delete(name);
     try {
       await workload?.remove();
-      await stoodDown?.retire();
     } catch (error) {
-      for (const { trace } of [workload, stoodDown].filter((w) => w !== undefined)) this.#unremoved.push(trace);
+      if (workload) this.#unremoved.push(workload.trace);
       throw error;
     }
   }
 
   /** Of everything that this agent has in force, or could not take back. */
   get traces(): readonly WorkloadTrace[] {
-    const known = [...this.workloads.values(), ...this.#stoodDown.values()].map(({ trace }) => trace);
-    return [...known, ...this.#unremoved];
+    return [...[...this.workloads.values()].map(({ trace }) => trace), ...this.#unremoved];
   }
 
   /**
-   * Makes the workloads those of `configs`: what is gone is removed, what changed is changed live, what is new is
-   * added. A workload whose listener ports changed starts again, and meets its fail mode in between; one whose target
-   * is another is a new one. Returns what failed, by name: of those, what was in force before still is.
+   * Makes the workloads those of `configs`: what is gone is removed, what changed is changed live, under another name as
+   * well, what is new is added. One whose target is another is a new one. Returns what failed, by name: of those, what
+   * was in force before still is.
    */
   async reconcile(configs: readonly WorkloadConfig[]): Promise<Map<string, Error>> {
     const { failures, identities } = resolveAll(configs, new Set(this.workloads.keys()));
-    const wanted = new Set(configs.map(({ name }) => name));
     const attempt = async (name: string, work: () => Promise<unknown>): Promise<void> => {
       try {
         await work();
@@ -124,38 +114,38 @@ export class Agent implements AsyncDisposable {
         failures.set(name, error as Error);
       }
     };
-    for (const name of new Set([...this.workloads.keys(), ...this.#stoodDown.keys()])) {
-      const workload = this.workloads.get(name) ?? this.#stoodDown.get(name);
-      const identity = identities.get(name);
-      const another = identity !== undefined && identity !== workload?.targetIdentity;
-      if (!wanted.has(name) || another) await attempt(name, () => this.remove(name));
+    const owners = new Map([...identities].map(([name, identity]) => [identity, name]));
+    const renamed = new Map<string, Workload>();
+    for (const [name, workload] of [...this.workloads]) {
+      const owner = owners.get(workload.targetIdentity);
+      // Wanted, but what its name leads to now cannot be had: it goes on as it is.
+      const kept = owner === undefined && failures.has(name);
+      if (owner === name || kept) continue;
+      if (owner === undefined) await attempt(name, () => this.remove(name));
+      else renamed.set(owner, workload);
+    }
+    for (const config of configs) {
+      const workload = renamed.get(config.name);
+      if (workload) await attempt(config.name, () => this.#rename(workload, config));
     }
     for (const config of configs) {
       const { name } = config;
       if (failures.has(name)) continue;
       const workload = this.workloads.get(name);
       if (!workload) await attempt(name, () => this.add(config));
-      else if (needsRestart(workload.config, config)) await attempt(name, () => this.#restart(workload, config));
       else if (!isDeepStrictEqual(workload.config, config)) await attempt(name, () => workload.update(config));
     }
     return failures;
   }
 
-  /** No connection passes by in between unless the fail mode says so. When it rejects, the old configuration holds. */
-  async #restart(workload: Workload, config: WorkloadConfig): Promise<void> {
-    const { name } = config;
-    await workload.standDown();
-    this.workloads.delete(name);
-    this.#stoodDown.set(name, workload);
-    try {
-      await this.add(config);
-    } catch (error) {
-      await this.add(workload.config).catch((again: Error) => {
-        const message = `${(error as Error).message}; nor does the old configuration work again: ${again.message}`;
-        throw new AggregateError([error, again], message, { cause: error });
-      });
-      throw error;
-    }
+  /** Whoever has the name now is called something else until it is its turn: rules of two workloads must not mix. */
+  async #rename(workload: Workload, config: WorkloadConfig): Promise<void> {
+    const holder = this.workloads.get(config.name);
+    if (holder) await this.#rename(holder, { ...holder.config, name: `${holder.config.name}~` });
+    const before = workload.config.name;
+    await workload.update(config);
+    this.workloads.delete(before);
+    this.workloads.set(config.name, workload);
   }
 
   /** Ends the enrolments of an earlier process that are not wanted any more. */
@@ -170,7 +160,7 @@ export class Agent implements AsyncDisposable {
     this.#events?.[Symbol.dispose]();
     this.#events = undefined;
     const steps = new EveryStep();
-    for (const name of [...this.workloads.keys(), ...this.#stoodDown.keys()]) await steps.run(() => this.remove(name));
+    for (const name of [...this.workloads.keys()]) await steps.run(() => this.remove(name));
     steps.runSync(() => this.ebpf.remove());
     await steps.run(() => this.pool[Symbol.asyncDispose]());
     steps.throwIfAny("not everything was given back");
@@ -224,20 +214,4 @@ export function scopeOf(workload: Workload): WorkloadScope | undefined {
   if (interception instanceof CompositeInterception && interception.outbound instanceof WorkloadScope)
     return interception.outbound;
   return undefined;
-}
-
-/** Sockets are bound to a port; everything else changes under way. */
-function needsRestart(before: WorkloadConfig, after: WorkloadConfig): boolean {
-  return !isDeepStrictEqual(socketsOf(before), socketsOf(after));
-}
-
-function socketsOf(config: WorkloadConfig): unknown {
-  const { outbound, inbound, target, proxy } = config;
-  return {
-    target,
-    external: proxy.external,
-    outbound: outbound.enabled && outbound.port,
-    inbound: inbound.enabled && [inbound.port, inbound.preserveSource],
-    dns: outbound.enabled && outbound.dns,
-  };
 }

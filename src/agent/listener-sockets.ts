@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { fstatSync, readdirSync } from "node:fs";
 import type { NetworkNamespace } from "../intercept/network-namespace.ts";
 import { loadAddon } from "../native/load-addon.ts";
 import { check, SystemError } from "../native/status.ts";
@@ -22,6 +23,32 @@ export const ANY: readonly ListenerAddress[] = [
 ];
 
 const PORT_ATTEMPTS = 16;
+const SOCKETS_OF_THIS_PROCESS = "/proc/self/fd";
+
+/**
+ * A descriptor of our own, the caller's to close, of a socket that any thread of this process has open; undefined when none
+ * has. A number that a thread closes meanwhile, and another takes, is told by its inode.
+ */
+export function findOwnSocket(inode: number): number | undefined {
+  for (const name of readdirSync(SOCKETS_OF_THIS_PROCESS)) {
+    const fd = Number(name);
+    if (inodeOf(fd) !== inode) continue;
+    const copy = loadAddon().duplicate(fd);
+    if (copy < 0) continue;
+    if (inodeOf(copy) === inode) return copy;
+    loadAddon().closeFd(copy);
+  }
+  return undefined;
+}
+
+export function inodeOf(fd: number): number | undefined {
+  try {
+    return fstatSync(fd).ino;
+  } catch {
+    // Closed meanwhile.
+    return undefined;
+  }
+}
 
 /** One listening socket of a reuseport group inside the namespace; the fd is the caller's. */
 export function listenerFd(netns: NetworkNamespace, address: string, port: number): number {

@@ -80,6 +80,11 @@ export class ScopeLock implements Disposable {
     );
   }
 
+  /** The folder still tells of an earlier process of this name, that was killed. */
+  get inherited(): boolean {
+    return this.#inherited;
+  }
+
   /** Makes the targets this agent's, in place of those it had. Throws a ScopeTakenError when a live agent has one. */
   claim(targets: readonly string[]): void {
     // The lock of all agents, so that of several only one at a time looks whether a target is free and takes it.

@@ -43,6 +43,29 @@ export function resolveTarget(config: TargetConfig): ResolvedTarget {
   }
 }
 
+/** What has become of a target since it was opened, in words; undefined while its name still leads to it. */
+export function problemOf({ target, identity }: ResolvedTarget, config: TargetConfig): string | undefined {
+  const now = identityNow(target);
+  if (now === identity) return undefined;
+  const name = formatTarget(config);
+  return now === undefined
+    ? `the target ${name} is gone`
+    : `the target ${name} was made anew; what it is now is not intercepted before the configuration is applied again`;
+}
+
+/** The same target by another name: what was opened stays open. Throws ERR_TARGET_CHANGED when it is not the same. */
+export function retarget(known: ResolvedTarget, config: TargetConfig): ResolvedTarget {
+  const resolved = resolveTarget(config);
+  resolved.netns[Symbol.dispose]();
+  if (resolved.identity !== known.identity) {
+    throw new ShuntError(
+      "ERR_TARGET_CHANGED",
+      `${formatTarget(config)} is ${resolved.key}, not ${known.key} as before`,
+    );
+  }
+  return { ...resolved, netns: known.netns };
+}
+
 /**
  * What the targets of several workloads lead to, by the workloads' names. Failed is one whose target is not there, or is
  * that of a workload before it; those of `first` come before the others.

@@ -54,6 +54,13 @@ export class DnsForwarder implements AsyncDisposable {
     return this.#counters.snapshot();
   }
 
+  /** For queries to come: how its sockets towards resolvers are marked, and who is asked when it is not known whom. */
+  configure(changes: Pick<DnsForwarderOptions, "mark" | "fallbackResolvers">): void {
+    const { mark, fallbackResolvers } = changes;
+    // Servers and clients have the same object.
+    Object.assign(this.#context, { fallbackResolvers, sockets: { ...this.#context.sockets, mark } });
+  }
+
   /** Drops what is under way and closes every socket. */
   async close(): Promise<void> {
     for (const server of this.#udp.splice(0)) server.close();

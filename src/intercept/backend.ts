@@ -95,8 +95,11 @@ export interface Interception extends Disposable {
   setInboundListener(listener: InboundListener): void;
   /** The addresses of the namespace have changed. */
   setLocalAddresses(addresses: readonly string[]): void;
-  /** Replaces the policy while traffic flows: a connection sees the old one or the new one, never a mixture. */
-  update(spec: InterceptSpec): Promise<void>;
+  /**
+   * Replaces the policy while traffic flows: a connection sees the old one or the new one, never a mixture. `listeners`
+   * take inbound connections from then on; none are named when they stay the same. When it rejects, the old policy holds.
+   */
+  update(spec: InterceptSpec, listeners?: readonly InboundListener[]): Promise<void>;
   counters(): VerdictCounters | undefined;
   remove(): Promise<void>;
 }

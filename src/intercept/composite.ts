@@ -53,10 +53,10 @@ export class CompositeInterception implements Interception {
     this.inbound.setLocalAddresses(addresses);
   }
 
-  async update(spec: InterceptSpec): Promise<void> {
+  async update(spec: InterceptSpec, listeners?: readonly InboundListener[]): Promise<void> {
     await this.outbound.update(outboundOf(spec));
     try {
-      await this.inbound.update(inboundOf(spec));
+      await this.inbound.update(inboundOf(spec), listeners);
     } catch (error) {
       await this.outbound.update(outboundOf(this.#spec));
       throw error;

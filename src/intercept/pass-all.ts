@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { InterceptSpec } from "./spec.ts";
+import type { DnsCapture, InboundSpec, InterceptSpec, OutboundSpec } from "./spec.ts";
 
 /**
  * The same workload with nothing captured any more. Unlike with the directions off, rules keep their REDIRECT, unused:
@@ -8,9 +8,42 @@ import type { InterceptSpec } from "./spec.ts";
  */
 export function passAll(spec: InterceptSpec): InterceptSpec {
   const { outbound, inbound } = spec;
+  return { ...spec, ...(outbound && { outbound: passing(outbound) }), ...(inbound && { inbound: passingIn(inbound) }) };
+}
+
+/**
+ * What goes between `before` and `after` so that nothing which `before` captured is harmed: a direction that is to go off,
+ * and DNS, still have their port, but capture nothing; connections with a client's address keep their rules.
+ */
+export function between(before: InterceptSpec, after: InterceptSpec): InterceptSpec {
+  const outbound = after.outbound ?? (before.outbound && passing(before.outbound));
+  const inbound = after.inbound ?? (before.inbound && passingIn(before.inbound));
+  const dns = before.outbound?.dns ?? { kind: "off" };
+  const preserveMark = before.inbound?.preserveMark;
   return {
-    ...spec,
-    ...(outbound && { outbound: { ...outbound, includePorts: [], includeCidrs: [], dns: { kind: "off" } } }),
-    ...(inbound && { inbound: { ...inbound, includePorts: [], includeCidrs: [] } }),
+    ...after,
+    ...(outbound && {
+      outbound: outbound.dns.kind === "off" && dns.kind !== "off" ? { ...outbound, dns: noQueries(dns) } : outbound,
+    }),
+    ...(inbound && { inbound: preserveMark === undefined ? inbound : { ...inbound, preserveMark } }),
   };
+}
+
+function passing(outbound: OutboundSpec): OutboundSpec {
+  const { dns } = outbound;
+  return {
+    ...outbound,
+    includePorts: [],
+    includeCidrs: [],
+    dns: dns.kind === "off" ? dns : noQueries(dns),
+  };
+}
+
+function passingIn(inbound: InboundSpec): InboundSpec {
+  return { ...inbound, includePorts: [], includeCidrs: [] };
+}
+
+/** Answers that are under way still come from the ports they were asked at. */
+function noQueries(dns: Exclude<DnsCapture, { kind: "off" }>): DnsCapture {
+  return { ...dns, kind: "servers", servers: [] };
 }

@@ -4,12 +4,13 @@ import { Server, type Socket } from "node:net";
 import { LISTEN_BACKLOG } from "../net/listen-socket.ts";
 import { resetOnClose } from "../net/reset-socket.ts";
 import type { ConnectionRecord } from "./connection-record.ts";
-import type { ListenerSettings, ProxyListener } from "./proxy-listener.ts";
+import type { ListenerSettings, ProxyListener, Route } from "./proxy-listener.ts";
 import { type ConnectionHost, TcpConnection } from "./tcp-connection.ts";
 
 /** A listener that accepts, or one that waits for its last connections. */
 export class ActiveListener {
-  readonly #listener: ProxyListener;
+  /** As connections that are accepted now get it; those before keep theirs. */
+  #listener: ProxyListener;
   readonly #settings: { connectTimeoutMs: number; idleTimeoutMs: number };
   readonly #host: ConnectionHost;
   readonly #newId: () => string;
@@ -46,15 +47,14 @@ export class ActiveListener {
     this.#server.on("error", onAcceptError);
   }
 
-  update(settings: ListenerSettings): void {
-    Object.assign(this.#settings, {
-      connectTimeoutMs: settings.connectTimeoutMs,
-      idleTimeoutMs: settings.idleTimeoutMs,
-    });
-    for (const connection of this.#connections) connection.rearm();
+  update({ connectTimeoutMs, idleTimeoutMs }: ListenerSettings, route: Partial<Route>): void {
+    this.#listener = { ...this.#listener, ...route };
+    const rearm = idleTimeoutMs !== this.#settings.idleTimeoutMs;
+    Object.assign(this.#settings, { connectTimeoutMs, idleTimeoutMs });
+    if (rearm) for (const connection of this.#connections) connection.rearm();
   }
 
-  /** Resolves when the last connection has ended. Called again with less patience, it hurries. */
+  /** Resolves when the last connection has ended; Infinity waits for ever. Called again with less patience, it hurries. */
   async close(drainMs: number): Promise<void> {
     this.#closed ??= new Promise((resolve) => {
       this.#onEmpty = resolve;
@@ -65,7 +65,7 @@ export class ActiveListener {
       for (const connection of this.#connections) connection.abort("closed", "the proxy's listener was removed");
     };
     if (drainMs === 0) abort();
-    const timer = setTimeout(abort, drainMs);
+    const timer = drainMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(abort, drainMs);
     await this.#closed;
     clearTimeout(timer);
   }

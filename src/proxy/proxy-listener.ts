@@ -11,21 +11,16 @@ export type UpstreamSource =
   /** The client's own address; `passthrough` where the client is the destination itself. */
   | { readonly kind: "preserve" };
 
-/** What can change while connections live. */
+/** What can change while connections live, for all of them. */
 export interface ListenerSettings {
   readonly connectTimeoutMs: number;
   /** No byte in either direction for so long ends a connection; 0: never. */
   readonly idleTimeoutMs: number;
 }
 
-/** All but the socket and the functions: plain data that can be sent to a worker. */
-export interface ListenerConfig extends ListenerSettings {
-  /** Unique among the listeners of a runtime. */
-  readonly name: string;
+/** What can change for the connections that are accepted from then on; plain data. */
+export interface RouteConfig {
   readonly workload: string;
-  readonly direction: Direction;
-  /** Namespace that upstream connections are made in; the agent's own when absent. Stays the caller's. */
-  readonly netnsFd?: number | undefined;
   /** SO_MARK of upstream connections. */
   readonly mark?: number | undefined;
   readonly source: UpstreamSource;
@@ -35,10 +30,22 @@ export interface ListenerConfig extends ListenerSettings {
   readonly interception: string;
 }
 
-export interface ProxyListener extends ListenerConfig {
-  /** A listening socket; the runtime owns it. */
-  readonly fd: number;
+export interface Route extends RouteConfig {
   readonly lookup: OriginalDestinationLookup;
   /** Marks an upstream connection with the client's address as the proxy's own before its SYN leaves. */
   readonly noteOwnFlow?: ((local: Endpoint, remote: Endpoint) => Disposable) | undefined;
+}
+
+/** All but the socket and the functions: plain data that can be sent to a worker. */
+export interface ListenerConfig extends ListenerSettings, RouteConfig {
+  /** Unique among the listeners of a runtime. */
+  readonly name: string;
+  readonly direction: Direction;
+  /** Namespace that upstream connections are made in; the agent's own when absent. Stays the caller's. */
+  readonly netnsFd?: number | undefined;
+}
+
+export interface ProxyListener extends ListenerConfig, Route {
+  /** A listening socket; the runtime owns it. */
+  readonly fd: number;
 }

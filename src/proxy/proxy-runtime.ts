@@ -4,7 +4,7 @@ import { ShuntError } from "../util/shunt-error.ts";
 import { ActiveListener } from "./active-listener.ts";
 import type { ConnectionRecord } from "./connection-record.ts";
 import type { ConnectionBytes, OpenConnection } from "./open-connection.ts";
-import type { ListenerSettings, ProxyListener } from "./proxy-listener.ts";
+import type { ListenerSettings, ProxyListener, Route } from "./proxy-listener.ts";
 import type { ConnectionHost, TcpConnection } from "./tcp-connection.ts";
 import { TimerWheel } from "./timer-wheel.ts";
 import { TrafficCounters, type TrafficStats } from "./traffic-counters.ts";
@@ -32,7 +32,8 @@ export class ProxyRuntime implements AsyncDisposable {
   readonly #wheel: TimerWheel;
   readonly #counters = new TrafficCounters();
   readonly #listeners = new Map<string, ActiveListener>();
-  readonly #draining = new Set<ActiveListener>();
+  /** With the names they had, which others may have by now. */
+  readonly #draining = new Map<ActiveListener, string>();
   readonly #open = new Map<TcpConnection, OpenConnection>();
   readonly #connectionHost: ConnectionHost;
   readonly #idPrefix = randomBytes(5).toString("hex");
@@ -67,19 +68,28 @@ export class ProxyRuntime implements AsyncDisposable {
     }
   }
 
-  /** Connections keep going; their timeouts count anew with the new lengths. Throws ProxyError for an unknown name. */
-  updateListener(name: string, settings: ListenerSettings): void {
-    this.#named(name).update(settings);
+  /**
+   * Connections keep going; their timeouts count anew with the new lengths. `route` is for those that come from now on.
+   * Throws ProxyError for an unknown name.
+   */
+  updateListener(name: string, settings: ListenerSettings, route: Partial<Route> = {}): void {
+    this.#named(name).update(settings, route);
   }
 
   /**
-   * Accepts no more, waits up to `drainMs` for the connections to end by themselves, then resets the rest. The name
-   * is free at once. Rejects with ProxyError for an unknown name.
+   * Accepts no more, waits up to `drainMs` (Infinity: as long as it takes) for the connections to end by themselves, then
+   * resets the rest. The name is free at once; asked again meanwhile, it hurries. Rejects with ProxyError for an unknown
+   * name.
    */
   async removeListener(name: string, options: { readonly drainMs: number }): Promise<void> {
+    const before = [...this.#draining].filter(([, removed]) => removed === name).map(([active]) => active);
+    if (before.length > 0 && !this.#listeners.has(name)) {
+      await Promise.all(before.map((active) => active.close(options.drainMs)));
+      return;
+    }
     const active = this.#named(name);
     this.#listeners.delete(name);
-    this.#draining.add(active);
+    this.#draining.set(active, name);
     try {
       await active.close(options.drainMs);
     } finally {
@@ -104,7 +114,7 @@ export class ProxyRuntime implements AsyncDisposable {
   async close(drainMs = 0): Promise<void> {
     const removals = [...this.#listeners.keys()].map((name) => this.removeListener(name, { drainMs }));
     // A removal that was under way with more patience must not outlast this one.
-    removals.push(...[...this.#draining].map((active) => active.close(drainMs)));
+    removals.push(...[...this.#draining.keys()].map((active) => active.close(drainMs)));
     await Promise.all(removals);
     this.#wheel[Symbol.dispose]();
   }

@@ -138,10 +138,13 @@ export async function exec(args: readonly string[], settings: ExecSettings = {})
   return await run.outcome();
 }
 
-/** Whatever is on the machine that carries the name of this `exec`; empty when it left nothing. */
-export function leftovers(pid: number): string[] {
+/**
+ * Whatever is on the machine that carries the name of this `exec`; empty when it left nothing. `suffix`: of one that
+ * had to take another name than its pid's.
+ */
+export function leftovers(pid: number, suffix = ""): string[] {
   using bpffs = Bpffs.open();
-  const name = `exec-${pid}`;
+  const name = `exec-${pid}${suffix}`;
   const cgroups = findCgroup2()?.mountPoint ?? "/sys/fs/cgroup";
   return [
     `/run/shunt/${name}`,

@@ -10,9 +10,10 @@ import { ShuntError } from "../../util/shunt-error.ts";
 import { Agent } from "../agent.ts";
 import { toRequestedMode } from "../requested-mode.ts";
 import { requirePrivileges } from "../require-privileges.ts";
-import { ScopeLock, type WorkloadTrace } from "../scope-lock.ts";
+import type { WorkloadTrace } from "../scope-lock.ts";
+import { takeExecScope } from "./exec-scope.ts";
 import { CommandError, exitStatus, launch, resolveCommand } from "./launch.ts";
-import { ownCgroup, ScratchCgroup } from "./scratch-cgroup.ts";
+import { ownCgroup, type ScratchCgroup } from "./scratch-cgroup.ts";
 import { SignalRelay } from "./signal-relay.ts";
 
 /**
@@ -41,9 +42,10 @@ export async function execCommand(options: ExecOptions): Promise<number> {
           setting: "--record",
           onError: (error) => log.error({ err: error }, "record lost"),
         });
-  const name = `exec-${process.pid}`;
-  using lock = new ScopeLock(name);
-  await using cgroup = new ScratchCgroup(`shunt-${name}`, options.cgroupRoot ?? ownCgroup());
+  const scope = takeExecScope(process.pid, options.cgroupRoot ?? ownCgroup());
+  const { name } = scope;
+  using lock = scope.lock;
+  await using cgroup = scope.cgroup;
   // Before anything is changed: whoever cleans up after us must find all of it.
   const config = workloadOf(options, name, cgroup.path);
   lock.save({ workloads: [traceOf(config, options.netns, cgroup.path)], cgroups: [cgroup.path] });
@@ -98,7 +100,7 @@ function workloadOf(options: ExecOptions, name: string, cgroup: string): Workloa
   return {
     ...workload,
     // Several may run with one file at a time, and rules are told apart by the name.
-    name: workload.name === undefined ? name : `${workload.name}-${process.pid}`,
+    name: workload.name === undefined ? name : `${workload.name}${name.slice("exec".length)}`,
     target: { kind: "cgroup", path: cgroup, ...(netns === undefined ? {} : { netns }) },
   };
 }

@@ -6,6 +6,8 @@ import { ShuntError } from "../../util/shunt-error.ts";
 
 const RELOOK_MS = 1000;
 
+export class CgroupExistsError extends ShuntError<"ERR_CGROUP_EXISTS"> {}
+
 /** The cgroup v2 directory this process is in, as seen through the cgroup2 mount. */
 export function ownCgroup(): string {
   const mount = findCgroup2();
@@ -25,12 +27,17 @@ export function ownCgroup(): string {
 export class ScratchCgroup implements AsyncDisposable {
   readonly path: string;
 
-  /** Throws ERR_CGROUP_CREATE when the directory cannot be made, as in a container with a read-only cgroup2. */
+  /**
+   * Throws a CgroupExistsError when there is one of that name, ERR_CGROUP_CREATE when the directory cannot be made, as
+   * in a container with a read-only cgroup2.
+   */
   constructor(name: string, parent = ownCgroup()) {
     this.path = join(parent, name);
     try {
       mkdirSync(this.path);
     } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === "EEXIST")
+        throw new CgroupExistsError("ERR_CGROUP_EXISTS", `the cgroup ${this.path} is there already`, { cause });
       throw new ShuntError("ERR_CGROUP_CREATE", `cannot create the cgroup ${this.path}: ${(cause as Error).message}`, {
         cause,
       });

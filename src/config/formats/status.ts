@@ -39,9 +39,9 @@ const worker = z.object({
   restarts: count.meta({ description: "how many times it had to be replaced" }),
 });
 
-/** Something the agent added to the machine beside maps and programs, and takes away again. */
+/** Something the agent added to or set on the machine beside maps and programs, and takes back in the end. */
 const hostAddition = z.object({
-  kind: z.enum(["ip-rule", "route", "address", "iptables", "nftables", "cgroup", "mount"]),
+  kind: z.enum(["ip-rule", "route", "address", "sysctl", "iptables", "nftables", "cgroup", "mount"]),
   family: z.enum(["ipv4", "ipv6"]).optional(),
   netns: z.string().optional().meta({ description: "namespace it is in; absent for the agent's own" }),
   text: z.string().meta({ description: "as the tool that lists it would show it" }),

@@ -7,11 +7,12 @@ import { findCgroup2 } from "../../util/mountinfo.ts";
 import { ShuntError } from "../../util/shunt-error.ts";
 import type { InboundListener } from "../backend.ts";
 import type { NetworkNamespace } from "../network-namespace.ts";
+import type { OriginalDestinationSource } from "../original-destination.ts";
 import type { InterceptSpec } from "../spec.ts";
 import { EbpfInstance } from "./instance.ts";
 import { PinDirectory } from "./pins.ts";
 import { SlotTable } from "./slot-table.ts";
-import { WorkloadScope } from "./workload-scope.ts";
+import { originalsOf, WorkloadScope } from "./workload-scope.ts";
 
 /** `bpf/build` beside `src` or `dist`. */
 export const BPF_OBJECTS = join(dirname(fileURLToPath(import.meta.url)), "../../../bpf/build");
@@ -49,6 +50,16 @@ export class EbpfBackend implements Disposable {
   ): Promise<WorkloadScope> {
     const { instance, slots } = this.#load();
     return WorkloadScope.enrol(instance, slots, netns, spec, listeners);
+  }
+
+  /** Where redirected connections of the namespace are remembered, before any workload in it is enrolled; undefined without eBPF. */
+  originals(netns: NetworkNamespace): OriginalDestinationSource | undefined {
+    try {
+      return originalsOf(this.#load().instance, netns.cookie());
+    } catch {
+      // Then nothing is redirected by it either.
+      return undefined;
+    }
   }
 
   get adopted(): boolean {

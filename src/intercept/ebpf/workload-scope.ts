@@ -39,20 +39,12 @@ export class WorkloadScope implements Interception {
   #policy: PolicySet;
   #inbound: InboundLookup | undefined;
   #live = true;
-  readonly #listeners: readonly InboundListener[];
 
-  private constructor(
-    instance: EbpfInstance,
-    slots: SlotTable,
-    netns: NetworkNamespace,
-    spec: InterceptSpec,
-    listeners: readonly InboundListener[],
-  ) {
+  private constructor(instance: EbpfInstance, slots: SlotTable, netns: NetworkNamespace, spec: InterceptSpec) {
     this.#instance = instance;
     this.#slots = slots;
     this.#netns = netns;
     this.#spec = spec;
-    this.#listeners = listeners;
     this.#cookie = netns.cookie();
     const { target } = spec;
     this.#key =
@@ -82,14 +74,14 @@ export class WorkloadScope implements Interception {
     spec: InterceptSpec,
     listeners: readonly InboundListener[] = [],
   ): WorkloadScope {
-    const scope = new WorkloadScope(instance, slots, netns, spec, listeners);
+    const scope = new WorkloadScope(instance, slots, netns, spec);
     const bound = slots.slotOf(scope.#key) !== undefined;
     const before = instance.map("workloads").get(scope.slot);
     try {
       scope.#policy.write();
       scope.#enforce(spec, scope.#policy);
       scope.setLocalAddresses(netns.localAddresses());
-      scope.#openInbound(spec);
+      scope.#openInbound(spec, listeners);
       slots.bind(scope.#key, scope.slot);
       scope.#attach(spec);
     } catch (error) {
@@ -105,12 +97,7 @@ export class WorkloadScope implements Interception {
 
   originalDestination(direction: Direction): OriginalDestinationSource {
     if (direction === "inbound") return { kind: "local-address" };
-    return {
-      kind: "ebpf-map",
-      originalsFd: this.#instance.map("originals").native.fd,
-      datagramsFd: this.#instance.map("dgram_origs").native.fd,
-      netnsCookie: String(this.#cookie),
-    };
+    return originalsOf(this.#instance, this.#cookie);
   }
 
   ownFlows(): OwnFlowsSource {
@@ -125,24 +112,32 @@ export class WorkloadScope implements Interception {
     this.#instance.localAddresses.set(this.#cookie, this, addresses);
   }
 
-  async update(spec: InterceptSpec): Promise<void> {
+  async update(spec: InterceptSpec, listeners: readonly InboundListener[] = []): Promise<void> {
     const old = this.#policy;
     const policy = new PolicySet(this.#instance, this.#slots.nextPolicy(), plan(spec));
     const rows = this.#instance.map("workloads");
     const row = rows.get(this.slot);
+    const opened = spec.inbound !== undefined && this.#inbound === undefined;
     try {
       policy.write();
-      this.#openInbound(spec);
+      this.#openInbound(spec, listeners);
       this.#attach(spec);
+      // Ports first: a program that runs meanwhile must not find a direction on and its port missing.
+      const { outboundPort, inboundPort, dnsPorts } = policy.plan.workload;
+      const dns = dnsPorts[0] === 0 ? {} : { dnsPorts };
+      if (row) rows.set(this.slot, { ...row, ...nonZero({ outboundPort, inboundPort }), ...dns });
       this.#enforce(spec, policy);
+      if (!opened) for (const listener of listeners) this.setInboundListener(listener);
     } catch (error) {
       if (row) rows.set(this.slot, row);
+      if (opened) this.#closeInbound();
       policy.remove();
       throw error;
     }
     this.#spec = spec;
     this.#policy = policy;
     old.remove();
+    if (!spec.inbound) this.#closeInbound();
   }
 
   counters(): VerdictCounters {
@@ -181,8 +176,7 @@ export class WorkloadScope implements Interception {
     const steps = new EveryStep();
     steps.runSync(() => this.#slots.unbind(this.#key));
     steps.runSync(() => this.#key.kind === "cgroup" && this.#instance.detachId(this.#key.id));
-    steps.runSync(() => this.#inbound?.remove());
-    this.#inbound = undefined;
+    steps.runSync(() => this.#closeInbound());
     steps.runSync(() => this.#instance.map("workloads").set(this.slot, NOBODY));
     steps.runSync(() => this.#policy.remove());
     steps.runSync(() => this.#instance.localAddresses.release(this.#cookie, this));
@@ -210,10 +204,15 @@ export class WorkloadScope implements Interception {
     });
   }
 
-  #openInbound(spec: InterceptSpec): void {
-    if (spec.inbound && !this.#inbound) {
-      this.#inbound = new InboundLookup(this.#instance, this.slot, this.#cookie, this.#netns, this.#listeners);
-    }
+  #openInbound(spec: InterceptSpec, listeners: readonly InboundListener[]): void {
+    if (!spec.inbound || this.#inbound) return;
+    this.#inbound = new InboundLookup(this.#instance, this.slot, this.#cookie, this.#netns, listeners);
+  }
+
+  #closeInbound(): void {
+    const lookup = this.#inbound;
+    this.#inbound = undefined;
+    lookup?.remove();
   }
 
   #attach({ outbound, proxy, target }: InterceptSpec): void {
@@ -224,6 +223,19 @@ export class WorkloadScope implements Interception {
     if (target.kind === "cgroup") this.#instance.attach("cgroup", target.path, needs);
     else this.#instance.attach("root", this.#instance.options.cgroupRoot, needs);
   }
+}
+
+export function originalsOf(instance: EbpfInstance, netnsCookie: bigint): OriginalDestinationSource {
+  return {
+    kind: "ebpf-map",
+    originalsFd: instance.map("originals").native.fd,
+    datagramsFd: instance.map("dgram_origs").native.fd,
+    netnsCookie: String(netnsCookie),
+  };
+}
+
+function nonZero<Name extends string>(ports: Readonly<Record<Name, number>>): Partial<Record<Name, number>> {
+  return Object.fromEntries(Object.entries(ports).filter(([, port]) => port !== 0)) as Partial<Record<Name, number>>;
 }
 
 /** The id of a cgroup v2 directory is its inode number (kernfs, 64-bit kernels). */

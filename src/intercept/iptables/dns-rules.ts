@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { DnsCapture, InterceptSpec } from "../spec.ts";
 import { workloadChain } from "./naming.ts";
-import { type ChainPlan, capturesDns } from "./outbound-rules.ts";
+import { BEGINNING, type ChainPlan, capturesDns } from "./outbound-rules.ts";
 import { type Family, goTo, hostsOf, localhost, RETURN, type Rule, rule } from "./rule.ts";
 
 type ActiveCapture = Exclude<DnsCapture, { kind: "off" }>;
@@ -19,7 +19,9 @@ export function dnsChain(spec: InterceptSpec, family: Family): ChainPlan | undef
   if (!dns) return undefined;
   const redirect = ["-j", "REDIRECT", "--to-ports", String(dns.port)];
   const rules = (["udp", "tcp"] as const).flatMap((protocol) =>
-    resolverMatches(dns, family).map((to) => rule([...to, "-p", protocol, "--dport", "53"], redirect)),
+    resolverMatches(dns, family).map((to) =>
+      rule([...to, "-p", protocol, "--dport", "53", ...(protocol === "tcp" ? BEGINNING : [])], redirect),
+    ),
   );
   return { name: workloadChain(spec.name, "DNS"), rules };
 }

@@ -25,7 +25,7 @@ export function inboundChains(spec: InterceptSpec, family: Family): ChainPlan[] 
     rules.push(...ports.map((match) => rule([...client, ...match], goTo(redirect))));
   }
   return [
-    { name: redirect, rules: [redirectTo("tcp", inbound.port)] },
+    { name: redirect, rules: [redirectTo(inbound.port)] },
     { name: workloadChain(spec.name, "IN"), rules },
   ];
 }

@@ -43,7 +43,10 @@ export class IptablesInterception implements Interception {
   }
 
   async update(spec: InterceptSpec): Promise<void> {
+    const before = this.#rules;
     this.#rules = await iptablesBackend.apply(within(this.#netns, spec));
+    // Under another name they are added to those that were there, which go when the new ones are in force.
+    if (before.name !== this.#rules.name) await before.remove();
   }
 
   counters(): undefined {

@@ -52,7 +52,7 @@ export function outboundChains(spec: InterceptSpec, family: Family, own: readonl
       ...cidrsOf(family, outbound.includeCidrs).map((cidr) => rule(["-d", cidr, "-p", "tcp"], goTo(redirect))),
     );
   return [
-    { name: redirect, rules: [redirectTo("tcp", outbound.port)] },
+    { name: redirect, rules: [redirectTo(outbound.port)] },
     { name: out, rules },
   ];
 }
@@ -94,6 +94,12 @@ export function ownPorts(spec: InterceptSpec): number[] {
 }
 
 /** From OUTPUT the destination becomes 127.0.0.1 or ::1; from PREROUTING the address of the interface. */
-export function redirectTo(protocol: "tcp" | "udp", port: number): Rule {
-  return rule(["-p", protocol], ["-j", "REDIRECT", "--to-ports", String(port)]);
+export function redirectTo(port: number): Rule {
+  return rule(["-p", "tcp", ...BEGINNING], ["-j", "REDIRECT", "--to-ports", String(port)]);
 }
+
+/**
+ * A connection that is older than the rules is new to conntrack all the same (nf_conntrack_tcp_loose), and its next packet
+ * would be led to a listener that knows nothing of it.
+ */
+export const BEGINNING: readonly string[] = ["--syn"];

@@ -189,7 +189,14 @@ describe("an agent that follows one that was killed", () => {
     await using successor = await ShuntAgent.start(config, { takeOver: agent });
     expect(host()).toEqual(during);
     const { hostAdditions } = await successor.ask<{ hostAdditions: { kind: string }[] }>("status");
-    expect(hostAdditions.map(({ kind }) => kind).sort()).toEqual(["address", "ip-rule", "ip-rule", "route", "route"]);
+    expect(hostAdditions.map(({ kind }) => kind).sort()).toEqual([
+      "address",
+      "ip-rule",
+      "ip-rule",
+      "route",
+      "route",
+      "sysctl",
+    ]);
     await successor.stop();
     expect(host()).toEqual(before);
   });

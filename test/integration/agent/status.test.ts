@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { readFileSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -153,6 +154,47 @@ describe("the admin server", () => {
     }
     await agent.stop();
     await expect(get({ host: "127.0.0.1", port: Number(port) }, "/ready")).rejects.toThrow("ECONNREFUSED");
+  });
+
+  it("has the metrics that docs/metrics.md lists, with these types and labels, and no other", async () => {
+    await using rig = new Rig();
+    await using agent = await ShuntAgent.start(rig.config);
+    (await rig.connect()).end();
+    await agent.waitForRecords(({ outcome }) => outcome === "closed");
+    const { body } = await get({ socketPath: `/run/shunt/${agent.name}/admin.sock` }, "/metrics");
+    const families = [...body.matchAll(/^# TYPE (\w+) (\w+)$/gm)].map(([, name = "", type]) => {
+      const samples = body.split("\n").filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `));
+      const labels = samples.map((sample) => [...sample.matchAll(/(\w+)="/g)].map(([, label]) => label).join(" "));
+      return [name, type, ...new Set(labels)];
+    });
+    const text = readFileSync(join(import.meta.dirname, "../../../docs/metrics.md"), "utf8");
+    const documented = [...text.matchAll(/^\| `(shunt_\w+)` \| (\w+) \| ([^|]*) \|/gm)];
+    expect(families).toEqual(
+      documented.map(([, name, type, labels]) => [name, type, labels?.replaceAll(/[`,–]/g, "") ?? ""]),
+    );
+    await agent.stop();
+  });
+
+  it("tells of a workload with neither direction, and of one that is asked for and not in force", async () => {
+    await using rig = new Rig();
+    const off = { enabled: false };
+    const pod = rig.config.workloads[0];
+    const idle = { mode: "ebpf", workloads: [{ ...pod, outbound: off, inbound: off }] };
+    await using agent = await ShuntAgent.start(idle);
+    const [first] = (await statusOf(agent)).workloads;
+    expect(first).toMatchObject({ outbound: "off", inbound: "off" });
+    expect(first?.problem).toBe("neither direction is enabled: nothing is intercepted");
+
+    const absent = { name: "absent", netns: `/run/netns/${uniqueName("absent")}` };
+    await agent.reconfigure({ mode: "ebpf", workloads: [pod, absent] });
+    const { agent: told, workloads } = await statusOf(agent);
+    expect(told.ready).toBe(false);
+    expect(workloads.map(({ name, mode, outbound }) => [name, mode, outbound])).toEqual([
+      ["pod", "ebpf", "ebpf"],
+      ["absent", "none", "off"],
+    ]);
+    expect(workloads.map(({ problem }) => problem)).toEqual([undefined, expect.stringContaining(absent.netns)]);
+    await agent.stop();
   });
 
   it("shows a connection while it lives, and the same one in the record", async () => {

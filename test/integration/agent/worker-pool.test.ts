@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import { readdirSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { WorkerPool, type WorkerPoolEvent } from "../../../src/agent/worker-pool.ts";
-import type { WorkerListener } from "../../../src/agent/worker-protocol.ts";
+import { WorkerPool, type WorkerPoolEvent } from "../../../src/agent/workers/worker-pool.ts";
+import type { WorkerListener } from "../../../src/agent/workers/worker-protocol.ts";
 import { loadAddon } from "../../../src/native/load-addon.ts";
 import { check } from "../../../src/native/status.ts";
 import { listeningOn, makeListenSocket } from "../../../src/net/listen-socket.ts";
@@ -50,7 +50,7 @@ class PoolRig {
       idleTimeoutMs: 0,
       source: { kind: "passthrough" },
       ownPorts: [],
-      originals: { kind: "local-address" },
+      originals: [{ kind: "local-address" }],
     };
   }
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { once } from "node:events";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { ownCgroup } from "../../../src/agent/exec/scratch-cgroup.ts";
 import type { CleanReport } from "../../../src/config/formats/clean-report.ts";
 import { ExecRun, leftovers } from "../../support/exec-run.ts";
 import { HelloServer } from "../../support/hello-server.ts";
@@ -39,6 +40,15 @@ async function rules(): Promise<string> {
   return saved.map(({ stdout }) => stdout).join("");
 }
 
+/** Of an `exec` that was killed by a test that then failed: CMD, which waits for what never comes, and all the rest. */
+async function cleanUpAfter(pid: number): Promise<void> {
+  for (const cgroup of leftovers(pid).filter((path) => existsSync(join(path, "cgroup.kill")))) {
+    writeFileSync(join(cgroup, "cgroup.kill"), "1");
+    await eventually(() => readFileSync(join(cgroup, "cgroup.events"), "utf8").includes("populated 0"));
+  }
+  await runCommand([...within, ...shuntArgv(["clean", "--name", `exec-${pid}`])]);
+}
+
 describe.each(["ebpf", "iptables"])("in mode %s", (mode) => {
   it("ten short commands one after the other leave nothing", async () => {
     const pids: number[] = [];
@@ -51,7 +61,7 @@ describe.each(["ebpf", "iptables"])("in mode %s", (mode) => {
       expect(await run.outcome()).toMatchObject({ status: 0, out: "hello" });
       pids.push(run.pid);
     }
-    expect(pids.flatMap(leftovers)).toEqual([]);
+    expect(pids.flatMap((pid) => leftovers(pid))).toEqual([]);
     expect(await rules()).not.toContain("SHUNT");
   });
 
@@ -78,7 +88,8 @@ describe.each(["ebpf", "iptables"])("in mode %s", (mode) => {
       within,
       env,
     });
-    const [, pid] = await run.printed(/pid (\d+)/);
+    onTestFinished(() => cleanUpAfter(run.pid));
+    await run.printed(/pid \d+/);
     const before = far.clients.length;
     run.child.kill("SIGKILL");
     await once(run.child, "exit");
@@ -96,11 +107,47 @@ describe.each(["ebpf", "iptables"])("in mode %s", (mode) => {
     expect(first.failed).toMatchObject([{ kind: "cgroup", name: expect.stringContaining(name) }]);
     expect(await rules()).not.toContain("SHUNT");
     await writeFile(join(folder(mode), "end"), "\n");
-    await eventually(() => !existsSync(`/proc/${pid}`) || readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z "));
+    // A zombie is no sign: it may be in the cgroup for a moment still.
+    const events = join(first.failed[0]?.name ?? "", "cgroup.events");
+    await eventually(() => readFileSync(events, "utf8").includes("populated 0"));
     expect((JSON.parse((await clean()).stdout) as CleanReport).removed.map(({ kind }) => kind)).toEqual([
       "cgroup",
       "folder",
     ]);
     expect(leftovers(run.pid)).toEqual([]);
+  });
+});
+
+describe("what an exec with the same pid has left", () => {
+  /** Made by a shell that becomes `exec`: the same process, the same pid. */
+  async function execAfter(leave: string): Promise<{ readonly pid: number; readonly shown: string }> {
+    const record = join(folder("again"), "record.jsonl");
+    const curl = ["curl", "-sS", "--noproxy", "*", far.url(lab.server.v4)];
+    const argv = shuntArgv(["exec", "--record", record, "--", ...curl]);
+    const script = `set -e; echo $$; own=${ownCgroup()}; ${leave}; exec "$@"`;
+    const { status, stdout, stderr } = await runCommand([...within, "sh", "-c", script, "sh", ...argv]);
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    const [, pid = "", shown = ""] = /^(\d+)\n(.*)$/s.exec(stdout) ?? [];
+    const [line = "{}"] = readFileSync(record, "utf8").trim().split("\n").slice(-1);
+    expect(JSON.parse(line)).toMatchObject({ workload: `exec-${pid}-2`, outcome: "closed" });
+    expect(leftovers(Number(pid), "-2")).toEqual([]);
+    return { pid: Number(pid), shown };
+  }
+
+  it("as a cgroup is left alone, and another name taken", async () => {
+    const { pid, shown } = await execAfter('mkdir "$own/shunt-exec-$$"');
+    expect(shown).toBe("hello");
+    expect(leftovers(pid)).toEqual([join(ownCgroup(), `shunt-exec-${pid}`)]);
+    rmdirSync(join(ownCgroup(), `shunt-exec-${pid}`));
+  });
+
+  it("as a folder that clean reads is left alone, and another name taken", async () => {
+    const state = { pid: 1, claims: [], workloads: [], cgroups: ["/left"] };
+    const { pid, shown } = await execAfter(
+      `mkdir -p /run/shunt/exec-$$; echo '${JSON.stringify(state)}' >/run/shunt/exec-$$/state.json`,
+    );
+    expect(shown).toBe("hello");
+    expect(JSON.parse(readFileSync(`/run/shunt/exec-${pid}/state.json`, "utf8"))).toEqual(state);
+    rmSync(`/run/shunt/exec-${pid}`, { recursive: true });
   });
 });

@@ -113,7 +113,8 @@ describe("a reset", () => {
 });
 
 describe("a client that sends and resets before there is a connection upstream", () => {
-  it("has its data delivered and its reset passed on", async () => {
+  // Node 20 stops at the data and finds the reset later; Node 24 reads on to the reset and throws the data away.
+  it("is a reset: for the server with the data before it, or there never is a connection upstream", async () => {
     using busy = await silentListener();
     await using rig = await ProxyRig.start(busy);
     const client = await rig.connect();
@@ -123,10 +124,16 @@ describe("a client that sends and resets before there is a connection upstream",
     // Makes room, so that the next SYN is answered.
     await using server = busy.wake();
     await server.accepted.take();
+    const { outcome, bytesReceived } = await rig.records.take();
+    expect(outcome).toBe("reset-by-downstream");
+    if (bytesReceived === 0) {
+      expect(rig.runtime.stats().active).toBe(0);
+      return;
+    }
+    expect(bytesReceived).toBe(5);
     const app = await server.accepted.take();
     app.read();
     expect(await app.fate).toBe("ECONNRESET");
-    expect(await rig.records.take()).toMatchObject({ outcome: "reset-by-downstream", bytesReceived: 5 });
   });
 });
 

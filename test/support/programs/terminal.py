@@ -2,7 +2,8 @@
 """
 A terminal with somebody at it: runs argv[2:] on a new pseudo-terminal and does the steps of the JSON in argv[1]:
 ["expect", REGEX], ["send", TEXT], ["resize", ROWS, COLUMNS], ["signal", REGEX with a pid, NAME], ["parent-signal", REGEX with a pid, NAME], ["stopped", REGEX with a pid].
-Prints what the terminal showed and, at last, a line `status=N`.
+Prints what the terminal showed and, at last, a line `status=N`; when something does not come in time, what every
+process of the terminal was doing instead.
 """
 import fcntl
 import json
@@ -17,7 +18,8 @@ import termios
 import time
 
 steps = json.loads(sys.argv[1])
-patience = 30 * float(os.environ.get("SHUNT_PATIENCE", "1"))
+# For all of it, and less than a test has: whoever is late has to say what it waited for.
+end = time.monotonic() + 40 * float(os.environ.get("SHUNT_PATIENCE", "1"))
 pid, master = pty.fork()
 if pid == 0:
     os.execvp(sys.argv[2], sys.argv[2:])
@@ -26,17 +28,46 @@ shown = ""
 seen = 0
 
 
+def first_line(path):
+    try:
+        with open(path) as file:
+            return file.readline().replace("\0", " ").strip()
+    except OSError as error:
+        return error.strerror
+
+
+def doing():
+    """A line for every process of the session, which has the pid of its leader."""
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            stat = stat_of(process)
+        except OSError:
+            continue
+        if int(stat[3]) != pid:
+            continue
+        for thread in os.listdir(f"/proc/{process}/task"):
+            task = f"/proc/{process}/task/{thread}"
+            where = [first_line(f"{task}/{name}") for name in ("wchan", "syscall", "cmdline")]
+            yield f"{process}/{thread} state={stat[0]} pgrp={stat[2]} tpgid={stat[5]} {where}"
+
+
 def fail(why):
-    print(f"{shown}\n{why}", flush=True)
-    os.kill(pid, signal.SIGKILL)
+    print("\n".join([shown, why, *doing()]), flush=True)
+    # The terminal goes away: SIGHUP for everybody, and time to clean up after it.
+    os.close(master)
+    over = time.monotonic() + 5
+    while not os.waitpid(pid, os.WNOHANG)[0]:
+        if time.monotonic() > over:
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
     sys.exit(1)
 
 
-def read(deadline):
+def read():
     global shown
-    ready, _, _ = select.select([master], [], [], max(0, deadline - time.monotonic()))
+    ready, _, _ = select.select([master], [], [], max(0, end - time.monotonic()))
     if not ready:
-        return False
+        fail("the time is over")
     try:
         data = os.read(master, 65536)
     except OSError:
@@ -51,10 +82,9 @@ def stat_of(process):
 
 
 for step, *rest in steps:
-    deadline = time.monotonic() + patience
     if step == "expect":
         while not (match := re.compile(rest[0]).search(shown, seen)):
-            if not read(deadline):
+            if not read():
                 fail(f"never showed {rest[0]}")
         seen = match.end()
     elif step == "send":
@@ -68,11 +98,15 @@ for step, *rest in steps:
     elif step == "stopped":
         process = int(re.search(rest[0], shown).group(1))
         while stat_of(process)[0] != "T":
-            if time.monotonic() > deadline:
+            if time.monotonic() > end:
                 fail(f"{process} never stopped")
             time.sleep(0.005)
-while read(time.monotonic() + patience):
+while read():
     pass
-_, status = os.waitpid(pid, 0)
+while not (ended := os.waitpid(pid, os.WNOHANG))[0]:
+    if time.monotonic() > end:
+        fail("it closed the terminal and never ended")
+    time.sleep(0.005)
+_, status = ended
 print(shown, flush=True)
 print(f"status={os.waitstatus_to_exitcode(status)}")

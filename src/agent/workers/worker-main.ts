@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Entry of a data-path thread: does what main says, reports what happens. */
 import { parentPort } from "node:worker_threads";
-import { createOriginalDestinationLookup, interceptionOf } from "../intercept/original-destination.ts";
-import { createOwnFlowNoter } from "../intercept/own-flows.ts";
-import { loadAddon } from "../native/load-addon.ts";
-import { check } from "../native/status.ts";
-import { ProxyRuntime } from "../proxy/proxy-runtime.ts";
-import { ShuntError } from "../util/shunt-error.ts";
+import { loadAddon } from "../../native/load-addon.ts";
+import { check } from "../../native/status.ts";
+import { ProxyRuntime } from "../../proxy/proxy-runtime.ts";
+import { ShuntError } from "../../util/shunt-error.ts";
+import { ListenerHandles } from "./listener-handles.ts";
 import { TrafficBatch } from "./traffic-batch.ts";
 import type { FromWorker, ToWorker, WorkerListener, WorkerRequest } from "./worker-protocol.ts";
 
@@ -15,8 +14,7 @@ if (!port) throw new ShuntError("ERR_WORKER_NO_PARENT", "worker-main is the entr
 
 const post = (message: FromWorker): void => port.postMessage(message);
 const batch = new TrafficBatch(post);
-/** Lets go of what the lookup of a listener holds on to. */
-const releases = new Map<string, () => void>();
+const handles = new Map<string, ListenerHandles>();
 
 const runtime = new ProxyRuntime({
   onOpen: (connection) => batch.opened(connection),
@@ -26,29 +24,32 @@ const runtime = new ProxyRuntime({
 });
 
 async function addListener(listener: WorkerListener, mainsFd: number): Promise<void> {
-  const { originals, ownFlows, ...config } = listener;
-  const lookup = createOriginalDestinationLookup(originals);
-  const noteOwnFlow = ownFlows && createOwnFlowNoter(ownFlows);
-  const release = (): void => {
-    lookup[Symbol.dispose]();
-    noteOwnFlow?.[Symbol.dispose]();
-  };
-  const fd = check(loadAddon().duplicate(mainsFd), "dup", `listener ${config.name}`);
+  const { originals: _originals, ownFlows: _ownFlows, ...config } = listener;
+  const own = new ListenerHandles();
+  let fd: number | undefined;
   try {
-    await runtime.addListener({ ...config, interception: interceptionOf(originals), fd, lookup, noteOwnFlow });
+    const route = own.route(listener);
+    fd = check(loadAddon().duplicate(mainsFd), "dup", `listener ${config.name}`);
+    // Before the first wait: an update may come while the listener is being added.
+    handles.set(config.name, own);
+    await runtime.addListener({ ...config, ...route, fd });
   } catch (error) {
-    loadAddon().closeFd(fd);
-    release();
+    if (fd !== undefined) loadAddon().closeFd(fd);
+    if (handles.get(config.name) === own) handles.delete(config.name);
+    own[Symbol.dispose]();
     throw error;
   }
-  releases.set(config.name, release);
+}
+
+function updateListener(listener: WorkerListener): void {
+  runtime.updateListener(listener.name, listener, handles.get(listener.name)?.route(listener));
 }
 
 async function removeListener(name: string, drainMs: number): Promise<void> {
-  const release = releases.get(name);
-  releases.delete(name);
+  const own = handles.get(name);
+  handles.delete(name);
   await runtime.removeListener(name, { drainMs });
-  release?.();
+  own?.[Symbol.dispose]();
 }
 
 async function perform(request: WorkerRequest): Promise<void> {
@@ -56,7 +57,7 @@ async function perform(request: WorkerRequest): Promise<void> {
     case "add-listener":
       return addListener(request.listener, request.fd);
     case "update-listener":
-      return runtime.updateListener(request.name, request.settings);
+      return updateListener(request.listener);
     case "tell-carried":
       return post({ kind: "carried", connections: runtime.carried() });
     case "remove-listener":

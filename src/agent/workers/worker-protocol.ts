@@ -6,15 +6,16 @@
  * closes its own once the worker has answered or died, so that no number is ever closed twice. `netnsFd` is used as
  * it is: main keeps it open until the listener has been removed. Map fds are duplicated by mapFromFd.
  */
-import type { OriginalDestinationSource } from "../intercept/original-destination.ts";
-import type { OwnFlowsSource } from "../intercept/own-flows.ts";
-import type { ConnectionRecord } from "../proxy/connection-record.ts";
-import type { ConnectionBytes, OpenConnection } from "../proxy/open-connection.ts";
-import type { ListenerConfig, ListenerSettings } from "../proxy/proxy-listener.ts";
+import type { OriginalDestinationSource } from "../../intercept/original-destination.ts";
+import type { OwnFlowsSource } from "../../intercept/own-flows.ts";
+import type { ConnectionRecord } from "../../proxy/connection-record.ts";
+import type { ConnectionBytes, OpenConnection } from "../../proxy/open-connection.ts";
+import type { ListenerConfig } from "../../proxy/proxy-listener.ts";
 
 /** A listener as main describes it to a worker. `interception` of records follows from `originals`. */
 export interface WorkerListener extends Omit<ListenerConfig, "interception"> {
-  readonly originals: OriginalDestinationSource;
+  /** Asked in this order: while one interception takes over from another, connections come by both. */
+  readonly originals: readonly OriginalDestinationSource[];
   /** For source "preserve" under sk_lookup. */
   readonly ownFlows?: OwnFlowsSource | undefined;
 }
@@ -22,9 +23,11 @@ export interface WorkerListener extends Omit<ListenerConfig, "interception"> {
 /** A request has a number, and exactly one answer. */
 export type WorkerRequest =
   | { readonly kind: "add-listener"; readonly listener: WorkerListener; readonly fd: number }
-  | { readonly kind: "update-listener"; readonly name: string; readonly settings: ListenerSettings }
+  /** All of it holds for connections to come, of those that are there only the timeouts change. */
+  | { readonly kind: "update-listener"; readonly listener: WorkerListener }
   /** Tells `carried` before the answer. */
   | { readonly kind: "tell-carried" }
+  /** Answered when its last connection has ended. */
   | { readonly kind: "remove-listener"; readonly name: string; readonly drainMs: number };
 
 export type ToWorker =

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-import { loadAddon } from "../native/load-addon.ts";
-import type { ConnectionRecord } from "../proxy/connection-record.ts";
-import type { ConnectionBytes, OpenConnection } from "../proxy/open-connection.ts";
-import type { ListenerSettings } from "../proxy/proxy-listener.ts";
-import { TrafficCounters, type TrafficStats } from "../proxy/traffic-counters.ts";
-import { ShuntError } from "../util/shunt-error.ts";
+import { loadAddon } from "../../native/load-addon.ts";
+import type { ConnectionRecord } from "../../proxy/connection-record.ts";
+import type { ConnectionBytes, OpenConnection } from "../../proxy/open-connection.ts";
+import { TrafficCounters, type TrafficStats } from "../../proxy/traffic-counters.ts";
+import { ShuntError } from "../../util/shunt-error.ts";
 import { RestartBackoff } from "./restart-backoff.ts";
 import type { WorkerListener } from "./worker-protocol.ts";
 import { WorkerError, WorkerThread } from "./worker-thread.ts";
@@ -52,6 +51,11 @@ export class WorkerPoolError extends ShuntError<
   "ERR_POOL_LISTENER_EXISTS" | "ERR_POOL_NO_LISTENER" | "ERR_POOL_NO_WORKER"
 > {}
 
+interface AwaitedEnds {
+  readonly ids: Set<string>;
+  readonly done: () => void;
+}
+
 interface Slot {
   readonly index: number;
   readonly backoff: RestartBackoff;
@@ -68,6 +72,9 @@ export class WorkerPool implements AsyncDisposable {
   readonly #options: WorkerPoolOptions;
   readonly #slots: readonly Slot[];
   readonly #listeners = new Map<string, PoolListener>();
+  /** Names of listeners whose last connections go on. */
+  readonly #draining = new Set<string>();
+  readonly #awaited = new Set<AwaitedEnds>();
   readonly #counters = new TrafficCounters();
   /** Dead threads are replaced: not before the first have come up, not once the pool closes. */
   #replacing = false;
@@ -113,22 +120,38 @@ export class WorkerPool implements AsyncDisposable {
     throw failed.reason;
   }
 
-  /** Replaces timeouts; connections keep going. Rejects with WorkerPoolError for an unknown name. */
-  async updateListener(name: string, settings: ListenerSettings): Promise<void> {
+  /**
+   * Connections keep going, with the timeouts that are given; everything else is for those to come. Rejects with
+   * WorkerPoolError for an unknown name.
+   */
+  async updateListener(name: string, changes: Partial<Omit<WorkerListener, "name">>): Promise<void> {
     const known = this.#named(name);
-    const { connectTimeoutMs, idleTimeoutMs } = settings;
-    this.#listeners.set(name, { ...known, listener: { ...known.listener, connectTimeoutMs, idleTimeoutMs } });
-    await this.#askAll({ kind: "update-listener", name, settings: { connectTimeoutMs, idleTimeoutMs } });
+    const listener = { ...known.listener, ...changes };
+    this.#listeners.set(name, { ...known, listener });
+    await this.#askAll({ kind: "update-listener", listener });
   }
 
   /**
-   * Resolves when the last connection of the listener has ended: after `drainMs` they are reset. Rejects with
-   * WorkerPoolError for an unknown name.
+   * Accepts no more. Resolves when the last connection of the listener has ended: after `drainMs` they are reset, with
+   * Infinity never. Asked again meanwhile, it hurries. Rejects with WorkerPoolError for an unknown name.
    */
   async removeListener(name: string, options: { readonly drainMs: number }): Promise<void> {
-    this.#named(name);
+    if (!this.#draining.has(name)) this.#named(name);
     this.#listeners.delete(name);
-    await this.#askAll({ kind: "remove-listener", name, drainMs: options.drainMs });
+    this.#draining.add(name);
+    try {
+      await this.#askAll({ kind: "remove-listener", name, drainMs: options.drainMs });
+    } finally {
+      this.#draining.delete(name);
+    }
+  }
+
+  /** Calls back once all of these connections have ended, at once when there are none, and not after it is disposed of. */
+  onceEnded(ids: Iterable<string>, done: () => void): Disposable {
+    const awaited: AwaitedEnds = { ids: new Set(ids), done };
+    if (awaited.ids.size === 0) done();
+    else this.#awaited.add(awaited);
+    return { [Symbol.dispose]: () => void this.#awaited.delete(awaited) };
   }
 
   /** Threads there are when all is well. */
@@ -207,6 +230,11 @@ export class WorkerPool implements AsyncDisposable {
   #onRecord(record: ConnectionRecord, wasOpen: boolean): void {
     this.#counters.ended(record, wasOpen);
     this.#options.onRecord(record);
+    for (const awaited of this.#awaited) {
+      if (!awaited.ids.delete(record.id) || awaited.ids.size > 0) continue;
+      this.#awaited.delete(awaited);
+      awaited.done();
+    }
   }
 
   #onExit(slot: Slot, thread: WorkerThread, reason: string, lostConnections: number): void {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Hot: called twice for every connection.
-import type { ConnectionRecord } from "../proxy/connection-record.ts";
-import type { OpenConnection } from "../proxy/open-connection.ts";
+import type { ConnectionRecord } from "../../proxy/connection-record.ts";
+import type { OpenConnection } from "../../proxy/open-connection.ts";
 import type { FromWorker } from "./worker-protocol.ts";
 
 /** Collects a turn of the loop's openings and records into one message: posting is the dear part. */

@@ -4,9 +4,9 @@ import { createRequire } from "node:module";
 import { extname } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
-import type { ConnectionRecord } from "../proxy/connection-record.ts";
-import type { ConnectionBytes, OpenConnection } from "../proxy/open-connection.ts";
-import { ShuntError } from "../util/shunt-error.ts";
+import type { ConnectionRecord } from "../../proxy/connection-record.ts";
+import type { ConnectionBytes, OpenConnection } from "../../proxy/open-connection.ts";
+import { ShuntError } from "../../util/shunt-error.ts";
 import type { FromWorker, ToWorker, WorkerRequest } from "./worker-protocol.ts";
 
 export class WorkerError extends ShuntError<"ERR_WORKER_LOST" | "ERR_WORKER_REQUEST"> {}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { expect, it } from "vitest";
-import { RestartBackoff } from "../../../src/agent/restart-backoff.ts";
+import { RestartBackoff } from "../../../../src/agent/workers/restart-backoff.ts";
 
 it("RestartBackoff replaces a thread at once, waits longer the more often it dies young, and forgets after a long life", () => {
   const backoff = new RestartBackoff();

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+import { isDeepStrictEqual } from "node:util";
+import {
+  createOriginalDestinationLookup,
+  interceptionOf,
+  type OriginalDestinationLookup,
+} from "../../intercept/original-destination.ts";
+import { createOwnFlowNoter, type OwnFlowNoter } from "../../intercept/own-flows.ts";
+import type { Route } from "../../proxy/proxy-listener.ts";
+import type { WorkerListener } from "./worker-protocol.ts";
+
+/** What one listener of this thread needs of the kernel's maps, opened as its description asks for it. */
+export class ListenerHandles implements Disposable {
+  #lookups: readonly OriginalDestinationLookup[] = [];
+  #noter: OwnFlowNoter | undefined;
+  #described: Partial<WorkerListener> = {};
+
+  /** The route of connections accepted from now on. */
+  route(listener: WorkerListener): Route {
+    const { workload, mark, source, ownPorts, originals, ownFlows } = listener;
+    if (!isDeepStrictEqual(originals, this.#described.originals)) {
+      const before = this.#lookups;
+      this.#lookups = originals.map(createOriginalDestinationLookup);
+      // Asked at the moment of accept alone: nobody is in the middle of it.
+      for (const lookup of before) lookup[Symbol.dispose]();
+    }
+    // Kept to the end: connections that are being made take their notes back by it.
+    if (ownFlows) this.#noter ??= createOwnFlowNoter(ownFlows);
+    this.#described = listener;
+    const [first] = originals;
+    return {
+      workload,
+      mark,
+      source,
+      ownPorts,
+      interception: first === undefined ? "unknown" : interceptionOf(first),
+      lookup: firstOf(this.#lookups),
+      noteOwnFlow: this.#noter,
+    };
+  }
+
+  [Symbol.dispose](): void {
+    for (const lookup of this.#lookups) lookup[Symbol.dispose]();
+    this.#noter?.[Symbol.dispose]();
+    this.#lookups = [];
+    this.#noter = undefined;
+  }
+}
+
+type Lookup = Route["lookup"];
+
+function firstOf(lookups: readonly OriginalDestinationLookup[]): Lookup {
+  const [only] = lookups;
+  if (only && lookups.length === 1) return only;
+  return (connection) => {
+    for (const lookup of lookups) {
+      const found = lookup(connection);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  };
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+import { basename } from "node:path";
+import type { WorkloadConfig } from "../../config/model.ts";
+import type { DnsCounters } from "../../dns/dns-counters.ts";
+import { readNameservers } from "../../dns/resolv-conf.ts";
+import type { Interception } from "../../intercept/backend.ts";
+import type { NetworkNamespace } from "../../intercept/network-namespace.ts";
+import type { Logger } from "../../util/log.ts";
+import { DnsEndpoint } from "./dns-endpoint.ts";
+
+/** The DNS side of one configuration. */
+export interface DnsPlan {
+  /** Absent: nothing is captured. */
+  readonly endpoint?: DnsEndpoint;
+  /** Those of the workload's resolv.conf, in order, unless the configuration names others. */
+  readonly resolvers: readonly string[];
+  /** With a mark of its own, a proxy that is not ours is known by that one alone. */
+  readonly mark?: number | undefined;
+}
+
+/** The DNS ports of a workload: the one that queries are led to, and those they were led to before. */
+export class WorkloadDns {
+  readonly #netns: NetworkNamespace;
+  readonly #log: Logger;
+  #current: DnsEndpoint | undefined;
+  readonly #retired = new Set<DnsEndpoint>();
+  /** For the log. */
+  #workload = "";
+
+  constructor(netns: NetworkNamespace, log: Logger) {
+    this.#netns = netns;
+    this.#log = log;
+  }
+
+  get endpoints(): readonly { direction: "dns"; protocol: "tcp" | "udp"; address: string; port: number }[] {
+    const { addresses = [], port = 0 } = this.#current ?? {};
+    return addresses.flatMap((address) =>
+      (["udp", "tcp"] as const).map((protocol) => ({ direction: "dns" as const, protocol, address, port })),
+    );
+  }
+
+  get counters(): DnsCounters | undefined {
+    return this.#current?.counters;
+  }
+
+  /** Binds the port that `config` wants, if it is not ours already. Throws a SystemError when it is taken. */
+  open(config: WorkloadConfig): DnsPlan {
+    const { dns, enabled } = config.outbound;
+    if (!enabled || dns.capture === "off") return { resolvers: [] };
+    const resolvers = dns.servers ?? resolversOf(config);
+    const endpoint = this.#all().find((known) => known.fits(dns.port)) ?? new DnsEndpoint(this.#netns, dns.port);
+    return { endpoint, resolvers, mark: config.proxy.mark?.value };
+  }
+
+  /** Answers there, if it does not already. */
+  async start({ endpoint, resolvers, mark }: DnsPlan, interception: Interception): Promise<void> {
+    if (!endpoint || this.#all().includes(endpoint)) return;
+    endpoint.askBy(resolvers, mark);
+    await endpoint.start(interception, (record) =>
+      this.#log.debug({ workload: this.#workload, ...record }, "dns query"),
+    );
+  }
+
+  /** Queries are led there from now on. */
+  adopt({ endpoint, resolvers, mark }: DnsPlan, { name }: WorkloadConfig): void {
+    const before = this.#current;
+    this.#workload = name;
+    this.#current = endpoint;
+    if (endpoint) {
+      endpoint.keep();
+      endpoint.askBy(resolvers, mark);
+      this.#retired.delete(endpoint);
+    }
+    if (!before || before === endpoint) return;
+    this.#retired.add(before);
+    before.retire(() => this.#retired.delete(before));
+  }
+
+  /** Another interception remembers where queries were meant to go. */
+  lookUpIn(interception: Interception): void {
+    for (const endpoint of this.#all()) endpoint.lookUpIn(interception);
+  }
+
+  /** Of a plan that was never adopted. */
+  async discard({ endpoint }: DnsPlan): Promise<void> {
+    if (endpoint && !this.#all().includes(endpoint)) await endpoint.close();
+  }
+
+  async close(): Promise<void> {
+    const all = this.#all();
+    this.#current = undefined;
+    this.#retired.clear();
+    await Promise.all(all.map((endpoint) => endpoint.close()));
+  }
+
+  #all(): DnsEndpoint[] {
+    return [...(this.#current ? [this.#current] : []), ...this.#retired];
+  }
+}
+
+/** `ip netns exec` shows each namespace a resolv.conf of its own; processes of a cgroup see the one we see. */
+function resolversOf({ target }: WorkloadConfig): string[] {
+  const owner =
+    target.kind === "pid" ? { pid: target.pid } : target.kind === "netns" ? { netnsName: basename(target.path) } : {};
+  return readNameservers(owner).map(({ address }) => address);
+}

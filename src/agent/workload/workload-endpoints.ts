@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { WorkloadConfig } from "../../config/model.ts";
+import type { DnsCounters } from "../../dns/dns-counters.ts";
+import type { Direction, InboundListener, Interception } from "../../intercept/backend.ts";
+import type { NetworkNamespace } from "../../intercept/network-namespace.ts";
+import type { OriginalDestinationSource } from "../../intercept/original-destination.ts";
+import type { Selected } from "../../intercept/select.ts";
+import type { OpenConnection } from "../../proxy/open-connection.ts";
+import { EveryStep } from "../../util/every-step.ts";
+import type { SpecFacts } from "../intercept-spec.ts";
+import { ExternalProxy } from "./external-proxy.ts";
+import type { ListenerRoute } from "./listener-group.ts";
+import { routeFor } from "./listener-route.ts";
+import { type ListenerSet, ProxyListeners } from "./proxy-listeners.ts";
+import type { WorkloadContext } from "./workload-context.ts";
+import { type DnsPlan, WorkloadDns } from "./workload-dns.ts";
+
+/** What listens for a configuration that is on its way into force. */
+export interface EndpointSet {
+  readonly config: WorkloadConfig;
+  readonly dns: DnsPlan;
+  listeners: ListenerSet;
+}
+
+export interface WorkloadListener {
+  readonly direction: Direction | "dns";
+  readonly protocol: "tcp" | "udp";
+  readonly address: string;
+  readonly port: number;
+}
+
+/** Everything that listens for one workload: the proxy's listeners, DNS ports, and what an external proxy has. */
+export class WorkloadEndpoints {
+  readonly #context: WorkloadContext;
+  readonly #netns: NetworkNamespace;
+  readonly #listeners: ProxyListeners;
+  readonly #dns: WorkloadDns;
+  readonly #external: ExternalProxy;
+
+  /** `onReplacement`: see ProxyListeners. */
+  constructor(context: WorkloadContext, netns: NetworkNamespace, onReplacement: (socket: InboundListener) => void) {
+    this.#context = context;
+    this.#netns = netns;
+    this.#listeners = new ProxyListeners(netns, context.pool, onReplacement);
+    this.#dns = new WorkloadDns(netns, context.log);
+    this.#external = new ExternalProxy(netns, context.log);
+  }
+
+  get listeners(): readonly WorkloadListener[] {
+    const proxies = [...this.#listeners.endpoints, ...this.#external.endpoints];
+    return [...proxies.map((endpoint) => ({ ...endpoint, protocol: "tcp" as const })), ...this.#dns.endpoints];
+  }
+
+  get externalProblem(): string | undefined {
+    return this.#external.problem;
+  }
+
+  get dnsCounters(): DnsCounters | undefined {
+    return this.#dns.counters;
+  }
+
+  /** Binds and listens where `config` wants it and nobody does yet. Throws, with nothing changed, when it cannot. */
+  async open(config: WorkloadConfig, anywhere: boolean): Promise<EndpointSet> {
+    const dns = this.#dns.open(config);
+    try {
+      return { config, dns, listeners: this.#listeners.open(config, anywhere) };
+    } catch (error) {
+      await this.#dns.discard(dns);
+      throw error;
+    }
+  }
+
+  /** What is new of the set takes connections and queries, which `interception` can say the meaning of. */
+  async start(set: EndpointSet, interception: Interception): Promise<void> {
+    await this.#listeners.start(set.listeners, (direction) => this.#route(direction, set, interception));
+    await this.#dns.start(set.dns, interception);
+  }
+
+  /** The set is what interception leads to from now on. What is no longer of use runs out. */
+  adopt(set: EndpointSet, selected: Selected): void {
+    this.#listeners.adopt(set.listeners);
+    this.#dns.adopt(set.dns, set.config);
+    this.#external.follow(set.config, selected);
+  }
+
+  /** New connections go by the adopted set's configuration. */
+  async reroute(set: EndpointSet, interception: Interception): Promise<void> {
+    await this.#listeners.update((direction) => this.#route(direction, set, interception));
+    this.#dns.lookUpIn(interception);
+  }
+
+  /** Connections may come by every kind of interception from now on. */
+  async expectAll(set: EndpointSet, interception: Interception): Promise<void> {
+    await this.#listeners.update((direction) => this.#route(direction, set, interception, this.#others(direction)));
+  }
+
+  /** Has inbound listen on every address, or on loopback; to be started later where `interception` is not there yet. */
+  async moveInbound(set: EndpointSet, anywhere: boolean, interception: Interception | undefined): Promise<void> {
+    const before = set.listeners;
+    set.listeners = await this.#listeners.moveInbound(set.config, before, anywhere);
+    if (!interception || set.listeners === before) return;
+    await this.#listeners.start(set.listeners, (direction) =>
+      this.#route(direction, set, interception, this.#others(direction)),
+    );
+  }
+
+  toHandOver(set: EndpointSet): readonly InboundListener[] {
+    return this.#listeners.toHandOver(set.listeners);
+  }
+
+  async discard(set: EndpointSet): Promise<void> {
+    await this.#listeners.discard(set.listeners);
+    await this.#dns.discard(set.dns);
+  }
+
+  factsOf({ config, dns, listeners }: EndpointSet): SpecFacts {
+    const { outbound, inbound, proxy } = config;
+    return {
+      outboundPort: proxy.external ? outbound.port : (listeners.get("outbound")?.port ?? 0),
+      inboundPort: proxy.external ? inbound.port : (listeners.get("inbound")?.port ?? 0),
+      dnsPort: dns.endpoint?.port ?? 0,
+      moreDnsPorts: dns.endpoint?.morePorts ?? [],
+      resolvers: dns.resolvers,
+    };
+  }
+
+  /** Those that came by listeners of this workload. */
+  connections(directions: ReadonlySet<Direction>): OpenConnection[] {
+    return this.#listeners.connections(directions);
+  }
+
+  stopWatching(): void {
+    this.#external[Symbol.dispose]();
+  }
+
+  /** Resets the connections that are left. */
+  async closeListeners(): Promise<void> {
+    await this.#listeners.close();
+  }
+
+  async close(): Promise<void> {
+    const steps = new EveryStep();
+    await steps.run(() => this.#listeners.close());
+    await steps.run(() => this.#dns.close());
+    steps.throwIfAny("listeners not closed");
+  }
+
+  #route(
+    direction: Direction,
+    { config, listeners }: EndpointSet,
+    interception: Interception,
+    alsoFrom: readonly OriginalDestinationSource[] = [],
+  ): ListenerRoute {
+    const ownPorts = this.#listeners.portsWith(listeners);
+    return routeFor(direction, config, { ownPorts, timeouts: this.#context.timeouts, interception, alsoFrom });
+  }
+
+  #others(direction: Direction): OriginalDestinationSource[] {
+    if (direction === "inbound") return [{ kind: "conntrack" }, { kind: "local-address" }];
+    const originals = this.#context.ebpf.originals(this.#netns);
+    return [...(originals === undefined ? [] : [originals]), { kind: "conntrack" }];
+  }
+}
