@@ -11,6 +11,7 @@
 #include "context.h"
 #include "policy.h"
 #include "scope.h"
+#include "self.h"
 #include "verdict.h"
 #include "sockaddr.h"
 #include "flow.h"
@@ -24,31 +25,17 @@
 /* How often a source port is guessed for a connected UDP socket before it goes without. */
 #define PORT_ATTEMPTS 4
 
-/* Where the proxy's own connection to `destination` should enter it again, or why not. */
-static __always_inline enum reason proxy_reason(const struct workload *w, const struct decision *d)
-{
-	struct local_key key = {.netns = d->netns, .address = d->destination};
-
-	if (!(w->flags & WORKLOAD_FLAG_EXTERNAL_PROXY) || addr_is_localhost(&d->destination) ||
-	    addr_is_link_local(&d->destination) || addr_is_passthrough(&d->source) ||
-	    !bpf_map_lookup_elem(&local_addrs, &key))
-		return REASON_OWN_TRAFFIC;
-	if (!reason_captures(inbound_reason(w, &d->destination, d->destination_port)))
-		return REASON_OWN_TRAFFIC;
-	return REASON_PROXY_TO_SELF;
-}
-
-static __always_inline enum reason connect_reason(const struct workload *w,
-						  const struct decision *d, __u32 mark)
+static __always_inline enum reason connect_reason(const struct workload *w, struct decision *d,
+						  __u32 mark, __u32 device)
 {
 	if (is_proxy(w, mark))
-		return proxy_reason(w, d);
+		return proxy_reason(w, d, mark);
 	if (addr_is_localhost(&d->destination) &&
 	    (d->destination_port == w->outbound_port || d->destination_port == w->inbound_port))
 		return REASON_OWN_LISTENER;
 	if (addr_is_passthrough(&d->source))
 		return REASON_PASSTHROUGH_SOURCE;
-	return outbound_reason(w, d->netns, &d->destination, d->destination_port);
+	return outbound_reason(w, d->netns, &d->destination, d->destination_port, device);
 }
 
 /* A UDP socket gets its source port here, since nothing later tells us which one it got. >= 5.8 */
@@ -110,7 +97,7 @@ static __always_inline int connect_workload(struct bpf_sock_addr *ctx, int v6, _
 			bpf_sk_storage_delete(&origins, ctx->sk);
 	}
 	if (claimed == CLAIMED_NOT)
-		d.reason = connect_reason(w, &d, mark);
+		d.reason = connect_reason(w, &d, mark, ctx->sk->bound_dev_if);
 	else
 		d.reason = REASON_INNER_SCOPE;
 	if (!stream && d.reason != REASON_DNS) {
@@ -118,6 +105,11 @@ static __always_inline int connect_workload(struct bpf_sock_addr *ctx, int v6, _
 		if (claimed == CLAIMED_NOT && d.destination_port == bpf_htons(53))
 			claim_call(&d, &d.destination, d.destination_port);
 		return 1;
+	}
+	if (d.reason == REASON_OWN_TRAFFIC && speaks_for_client(w, &d)) {
+		origin = bpf_sk_storage_get(&origins, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		if (origin)
+			fill_original(origin, &d);
 	}
 	if (!reason_captures(d.reason))
 		goto out;
@@ -172,7 +164,13 @@ static __always_inline int connect_workload(struct bpf_sock_addr *ctx, int v6, _
 			bpf_map_update_elem(&dgram_origs, &flow, origin, BPF_ANY);
 	}
 	d.verdict = VERDICT_REDIRECT;
-	sockaddr_set(ctx, v6, &localhost, port);
+	if (d.transparent) {
+		/* sk_lookup finds the tuple among the originals. */
+		localhost = d.destination;
+		port = d.destination_port;
+	} else {
+		sockaddr_set(ctx, v6, &localhost, port);
+	}
 	claim_call(&d, &localhost, port);
 	record_verdict(w, &d);
 	return 1;

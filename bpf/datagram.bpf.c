@@ -48,7 +48,8 @@ static __always_inline int sendmsg_workload(struct bpf_sock_addr *ctx, int v6, _
 	else if (is_proxy(w, ctx->sk->mark))
 		d.reason = REASON_OWN_TRAFFIC;
 	else
-		d.reason = outbound_reason(w, netns, &d.destination, d.destination_port);
+		d.reason = outbound_reason(w, netns, &d.destination, d.destination_port,
+					   ctx->sk->bound_dev_if);
 	if (d.reason != REASON_DNS)
 		goto out;
 	if (out_of_reach(w, &d, ctx->sk))

@@ -39,34 +39,57 @@ struct {
 	__type(value, struct lookup_self);
 } lookup_self SEC(".maps");
 
+/* The kernel picks a member of the reuseport group that sk belongs to. */
+static __always_inline int assign_socket(struct bpf_sk_lookup *ctx, struct bpf_sock *sk)
+{
+	int error = bpf_sk_assign(ctx, sk, 0);
+
+	bpf_sk_release(sk);
+	return error;
+}
+
 /* A closed listener leaves the map by itself, so the first one found is alive. */
 static __always_inline int assign_listener(struct bpf_sk_lookup *ctx, int v6)
 {
-	int error = -1;
-
 #pragma unroll
 	for (__u32 i = 0; i < 2 * LISTENER_GROUP; i++) {
 		__u32 index = (i / LISTENER_GROUP) * 2 * LISTENER_GROUP +
 			      (v6 ? LISTENER_GROUP : 0) + i % LISTENER_GROUP;
 		struct bpf_sock *sk = bpf_map_lookup_elem(&listeners, &index);
 
-		if (!sk)
-			continue;
-		/* The kernel picks a member of the reuseport group that sk belongs to. */
-		error = bpf_sk_assign(ctx, sk, 0);
-		bpf_sk_release(sk);
-		if (!error)
+		if (sk && !assign_socket(ctx, sk))
 			return 0;
 	}
-	return error;
+	return -1;
 }
 
-SEC("sk_lookup")
-int inbound(struct bpf_sk_lookup *ctx)
+/* One that user space has not found yet. */
+static __always_inline int assign_new_listener(struct bpf_sk_lookup *ctx, const struct workload *w,
+					       __u64 netns, int v6)
+{
+	struct listener_key key = {.netns = netns, .family = v6 ? AF_INET6 : AF_INET};
+
+	if (!(w->flags & WORKLOAD_FLAG_EXTERNAL_PROXY))
+		return -1;
+#pragma unroll
+	for (__u32 i = 0; i < LISTENER_GROUP; i++) {
+		struct bpf_sock *sk;
+
+		key.member = i;
+		sk = bpf_map_lookup_elem(&ext_listeners, &key);
+		if (sk && !assign_socket(ctx, sk))
+			return 0;
+	}
+	return -1;
+}
+
+/* `with_interfaces`: some are excluded; a constant, because ingress_ifindex is >= 5.17. */
+static __always_inline int take_inbound(struct bpf_sk_lookup *ctx, int with_interfaces)
 {
 	struct decision d = {.direction = DIRECTION_INBOUND, .verdict = VERDICT_PASS};
 	struct lookup_self *self;
 	struct workload *w;
+	struct flow_key flow = {};
 	__u32 zero = 0;
 	int v6;
 
@@ -115,25 +138,34 @@ int inbound(struct bpf_sk_lookup *ctx)
 	 * The namespace talks to itself. Not to be told by ingress_ifindex, which names the real
 	 * device of the address and not lo.
 	 */
+	flow.netns = d.netns;
+	flow.remote = d.source;
+	flow.local = d.destination;
+	flow.remote_port = d.source_port;
+	flow.local_port = d.destination_port;
 	if (addr_is_loopback(&d.source) || addr_equal(&d.source, &d.destination)) {
-		d.reason = REASON_LOOPBACK;
-		goto out;
-	}
-	if (w->flags & WORKLOAD_FLAG_PROXY_MARK) {
-		struct flow_key flow = {
-			.netns = d.netns,
-			.remote = d.source,
-			.local = d.destination,
-			.remote_port = d.source_port,
-			.local_port = d.destination_port,
-		};
+		struct original *original = 0;
 
+		d.reason = REASON_LOOPBACK;
+		if (w->flags & WORKLOAD_FLAG_SELF_TRANSPARENT)
+			original = bpf_map_lookup_elem(&originals, &flow);
+		if (!original || original->reason != REASON_PROXY_TO_SELF)
+			goto out;
+		d.reason = REASON_PROXY_TO_SELF;
+		goto assign;
+	}
+	if (w->flags & (WORKLOAD_FLAG_PROXY_MARK | WORKLOAD_FLAG_CLIENT_SOURCE)) {
 		__u64 *noted_ns = bpf_map_lookup_elem(&own_flows, &flow);
 
 		if (noted_ns && bpf_ktime_get_ns() - *noted_ns < OWN_FLOW_NS) {
 			d.reason = REASON_OWN_TRAFFIC;
 			goto out;
 		}
+	}
+	if (with_interfaces && (w->flags & WORKLOAD_FLAG_INTERFACES) &&
+	    interface_listed(w, ctx->ingress_ifindex)) {
+		d.reason = REASON_INTERFACE_EXCLUDED;
+		goto out;
 	}
 
 	d.reason = inbound_reason(w, &d.source, d.destination_port);
@@ -146,7 +178,11 @@ int inbound(struct bpf_sk_lookup *ctx)
 		d.reason = REASON_LINK_LOCAL;
 		goto out;
 	}
-	if (!assign_listener(ctx, v6)) {
+assign:
+	if (!assign_listener(ctx, v6) || !assign_new_listener(ctx, w, d.netns, v6)) {
+		/* The connect program has counted it. */
+		if (d.reason == REASON_PROXY_TO_SELF)
+			return SK_PASS;
 		d.verdict = VERDICT_REDIRECT;
 		goto out;
 	}
@@ -159,6 +195,18 @@ int inbound(struct bpf_sk_lookup *ctx)
 out:
 	record_verdict(w, &d);
 	return d.verdict == VERDICT_DENY ? SK_DROP : SK_PASS;
+}
+
+SEC("sk_lookup")
+int inbound(struct bpf_sk_lookup *ctx)
+{
+	return take_inbound(ctx, 0);
+}
+
+SEC("sk_lookup")
+int inbound_interfaces(struct bpf_sk_lookup *ctx)
+{
+	return take_inbound(ctx, 1);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

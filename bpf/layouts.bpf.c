@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * Never loaded. Its BTF carries to TypeScript what no map mentions: clang describes only types that
- * a function, a variable or a map uses, and the bits of workload.flags are used as plain numbers.
+ * a function, a variable or a map uses, and the bits of workload.flags and owners are used as plain
+ * numbers.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "types.h"
 
 enum workload_flag layout_workload_flag;
+enum owner_flag layout_owner_flag;
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -13,6 +13,7 @@
 #include "addr.h"
 #include "context.h"
 #include "flow.h"
+#include "scope.h"
 #include "verdict.h"
 
 #define SOCKOPS_LOAD(field) CTX_LOAD(struct bpf_sock_ops, ctx, field)
@@ -56,13 +57,50 @@ static __always_inline void note_original(struct flow_key *key, struct original 
 		count_verdict(origin->slot, origin->direction, REASON_MAP_FULL);
 }
 
+static __always_inline void note_listener(struct bpf_sock_ops *ctx, struct listener_key *key)
+{
+#pragma unroll
+	for (int i = 0; i < LISTENER_GROUP; i++) {
+		key->member = i;
+		if (!bpf_sock_hash_update(ctx, &ext_listeners, key, BPF_NOEXIST))
+			return;
+	}
+}
+
+/*
+ * A proxy that is not ours begins to listen: sk_lookup must know before the first connection comes,
+ * and user space may take its time. A socket on :: may be for IPv4 as well; where it is not, the
+ * kernel refuses to assign it and the next one is tried.
+ */
+static __always_inline void begins_to_listen(struct bpf_sock_ops *ctx)
+{
+	struct listener_key key = {.netns = bpf_get_netns_cookie(ctx), .family = ctx->family};
+	__u32 slot = slot_of_netns(key.netns);
+	struct workload *w = slot ? bpf_map_lookup_elem(&workloads, &slot) : 0;
+
+	if (!w || !(w->flags & WORKLOAD_FLAG_INBOUND) ||
+	    !(w->flags & WORKLOAD_FLAG_EXTERNAL_PROXY) ||
+	    bpf_htons((__u16)SOCKOPS_LOAD(local_port)) != w->inbound_port)
+		return;
+	note_listener(ctx, &key);
+	if (key.family != AF_INET6 || SOCKOPS_LOAD(local_ip6[0]) || SOCKOPS_LOAD(local_ip6[1]) ||
+	    SOCKOPS_LOAD(local_ip6[2]) || SOCKOPS_LOAD(local_ip6[3]))
+		return;
+	key.family = AF_INET;
+	note_listener(ctx, &key);
+}
+
 SEC("sockops")
 int tie_original(struct bpf_sock_ops *ctx)
 {
 	struct flow_key own = {}, key = {};
 	struct original *origin;
+	__u64 now;
 
 	switch (ctx->op) {
+	case BPF_SOCK_OPS_TCP_LISTEN_CB:
+		begins_to_listen(ctx);
+		break;
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
 		if (!ctx->sk)
 			break;
@@ -72,7 +110,12 @@ int tie_original(struct bpf_sock_ops *ctx)
 		own.netns = bpf_get_netns_cookie(ctx); /* >= 5.15 */
 		flow_of_sockops(&own, ctx);
 		flow_reverse(&key, &own);
-		note_original(&key, origin);
+		if (origin->reason == REASON_OWN_TRAFFIC) {
+			now = bpf_ktime_get_ns();
+			bpf_map_update_elem(&own_flows, &key, &now, BPF_ANY);
+		} else {
+			note_original(&key, origin);
+		}
 		bpf_sock_ops_cb_flags_set(ctx,
 					  ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 		break;
@@ -88,6 +131,17 @@ int tie_original(struct bpf_sock_ops *ctx)
 							       BPF_SOCK_OPS_STATE_CB_FLAG);
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
+		/* A note that the proxy speaks for a client has served when the SYN is answered. */
+		if (ctx->args[0] == BPF_TCP_SYN_SENT && ctx->sk) {
+			origin = bpf_sk_storage_get(&origins, ctx->sk, 0, 0);
+			if (origin && origin->reason == REASON_OWN_TRAFFIC) {
+				own.netns = bpf_get_netns_cookie(ctx);
+				flow_of_sockops(&own, ctx);
+				flow_reverse(&key, &own);
+				bpf_map_delete_elem(&own_flows, &key);
+				break;
+			}
+		}
 		if (ctx->args[1] != BPF_TCP_CLOSE)
 			break;
 		own.netns = bpf_get_netns_cookie(ctx);

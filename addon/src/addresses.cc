@@ -58,9 +58,32 @@ Napi::Value InterfaceAddresses(const Napi::CallbackInfo& info) {
   return result;
 }
 
+Napi::Value InterfaceIndexes(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  Args args(info);
+  std::optional<int> netns = args.OptionalFd(0, "netnsFd");
+  if (!args.ok()) return {};
+  struct if_nameindex* list = nullptr;
+  int status = InNetns(netns, [&] {
+    list = if_nameindex();
+    return list == nullptr ? -errno : 0;
+  });
+  if (status < 0) return Status(env, status);
+  Napi::Array result = Napi::Array::New(env);
+  for (const struct if_nameindex* entry = list; entry->if_index != 0; entry++) {
+    Napi::Object item = Napi::Object::New(env);
+    item.Set("name", entry->if_name);
+    item.Set("index", entry->if_index);
+    result.Set(result.Length(), item);
+  }
+  if_freenameindex(list);
+  return result;
+}
+
 }  // namespace
 
 void DefineAddressFunctions(Napi::Env env, Napi::Object exports) {
+  exports.Set("interfaceIndexes", Napi::Function::New<InterfaceIndexes>(env, "interfaceIndexes"));
   exports.Set("interfaceAddresses", Napi::Function::New<InterfaceAddresses>(env, "interfaceAddresses"));
 }
 

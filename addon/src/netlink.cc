@@ -89,11 +89,17 @@ Napi::Value ChangeAddress(const Napi::CallbackInfo& info) {
                 }));
 }
 
-/** Reads the namespace's address messages; one call for all that wait. */
-class AddressPoll : public Poll {
+bool IsAddressMessage(uint16_t type) { return type == RTM_NEWADDR || type == RTM_DELADDR; }
+
+bool IsRouteMessage(uint16_t type) {
+  return type == RTM_NEWLINK || type == RTM_DELLINK || type == RTM_NEWROUTE || type == RTM_DELROUTE;
+}
+
+/** Reads the namespace's messages of some types; one call for all that wait. */
+class ChangePoll : public Poll {
  public:
-  AddressPoll(Environment& environment, OwnedFd fd, Napi::Function callback)
-      : Poll(environment), fd_(std::move(fd)), callback_(Napi::Persistent(callback)) {}
+  ChangePoll(Environment& environment, OwnedFd fd, bool (*counts)(uint16_t), Napi::Function callback)
+      : Poll(environment), fd_(std::move(fd)), counts_(counts), callback_(Napi::Persistent(callback)) {}
 
  private:
   void OnReady(int status) override {
@@ -120,7 +126,7 @@ class AddressPoll : public Poll {
       auto left = static_cast<uint32_t>(length);
       for (auto* header = reinterpret_cast<nlmsghdr*>(buffer); NLMSG_OK(header, left);
            header = NLMSG_NEXT(header, left)) {
-        changed |= header->nlmsg_type == RTM_NEWADDR || header->nlmsg_type == RTM_DELADDR;
+        changed |= counts_(header->nlmsg_type);
       }
     }
   }
@@ -131,24 +137,34 @@ class AddressPoll : public Poll {
   }
 
   OwnedFd fd_;
+  bool (*counts_)(uint16_t);
   Napi::FunctionReference callback_;
 };
 
-Napi::Value WatchAddresses(const Napi::CallbackInfo& info) {
+Napi::Value Watch(const Napi::CallbackInfo& info, uint32_t groups, bool (*counts)(uint16_t)) {
   Args args(info);
   std::optional<int> netns = args.OptionalFd(0, "netnsFd");
   Napi::Function callback = args.Function(1, "onChange");
   if (!args.ok()) return {};
-  int fd = InNetns(netns, [] { return OpenNetlink(RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR); });
+  int fd = InNetns(netns, [groups] { return OpenNetlink(groups); });
   if (fd < 0) return Status(info.Env(), fd);
-  auto* poll = new AddressPoll(Environment::Of(info.Env()), OwnedFd(fd), callback);
+  auto* poll = new ChangePoll(Environment::Of(info.Env()), OwnedFd(fd), counts, callback);
   return Watcher::Start(info.Env(), poll, fd);
+}
+
+Napi::Value WatchAddresses(const Napi::CallbackInfo& info) {
+  return Watch(info, RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR, IsAddressMessage);
+}
+
+Napi::Value WatchRoutes(const Napi::CallbackInfo& info) {
+  return Watch(info, RTMGRP_LINK | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE, IsRouteMessage);
 }
 
 }  // namespace
 
 void DefineNetlinkFunctions(Napi::Env env, Napi::Object exports) {
   exports.Set("watchAddresses", Napi::Function::New<WatchAddresses>(env, "watchAddresses"));
+  exports.Set("watchRoutes", Napi::Function::New<WatchRoutes>(env, "watchRoutes"));
   exports.Set("changeAddress", Napi::Function::New<ChangeAddress>(env, "changeAddress"));
 }
 

@@ -7,6 +7,8 @@
 #define MAX_PORT_RULES	    65536
 #define MAX_CIDR_RULES	    262144
 #define MAX_LOCAL_ADDRESSES 16384
+#define MAX_OWNERS	    65536
+#define MAX_INTERFACES	    16384
 #define MAX_FLOWS	    262144
 #define MAX_CLAIMS	    65536
 #define MAX_DATAGRAMS	    32768
@@ -14,6 +16,7 @@
 
 /* Listeners of one workload: two generations of two families of a reuseport group. */
 #define LISTENER_GROUP	       8
+#define MAX_EXT_LISTENERS      (MAX_WORKLOADS * 2 * LISTENER_GROUP)
 #define LISTENERS_PER_WORKLOAD (2 * 2 * LISTENER_GROUP)
 
 /* How deep the cgroup of a workload may lie below the root. */

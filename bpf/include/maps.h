@@ -56,6 +56,24 @@ struct {
 	__type(value, __u32);
 } cidrs SEC(".maps");
 
+/* users and groups → enum owner_flag */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_OWNERS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct owner_key);
+	__type(value, __u32);
+} owners SEC(".maps");
+
+/* interfaces whose traffic is left alone */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_INTERFACES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct interface_key);
+	__type(value, __u32);
+} interfaces SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAX_LOCAL_ADDRESSES);
@@ -123,6 +141,14 @@ struct {
 	__type(key, __u64);
 	__type(value, struct claim);
 } claims SEC(".maps");
+
+/* listeners of proxies that are not ours, from the moment they listen on; see inbound.bpf.c */
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKHASH);
+	__uint(max_entries, MAX_EXT_LISTENERS);
+	__type(key, struct listener_key);
+	__type(value, __u64);
+} ext_listeners SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

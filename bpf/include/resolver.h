@@ -28,6 +28,9 @@ static __always_inline __u32 resolver_index(const struct workload *w, const stru
 	__u32 chosen = RESOLVER_SLOTS;
 	__u64 oldest = ~0ULL;
 
+	/* A forwarder that is not ours has one port, and does not ask which resolver was meant. */
+	if (!w->dns_ports[1])
+		return 0;
 #pragma unroll
 	for (__u32 i = 0; i < RESOLVER_SLOTS; i++) {
 		const struct resolver *r = &all->asked[i];

@@ -4,6 +4,7 @@
 #define SHUNT_SCOPE_H
 
 #include "maps.h"
+#include "owner.h"
 
 /*
  * The innermost enrolled cgroup of the calling process. Levels count from the root, so the last hit
@@ -42,9 +43,11 @@ static __always_inline int is_proxy(const struct workload *w, __u32 mark)
 	if (w->flags & (WORKLOAD_FLAG_PROXY_UID | WORKLOAD_FLAG_PROXY_GID)) {
 		__u64 id = bpf_get_current_uid_gid();
 
-		if ((w->flags & WORKLOAD_FLAG_PROXY_UID) && (__u32)id == w->proxy_uid)
+		if ((w->flags & WORKLOAD_FLAG_PROXY_UID) &&
+		    (owner_flags(w, OWNER_KIND_UID, id) & OWNER_FLAG_PROXY))
 			return 1;
-		if ((w->flags & WORKLOAD_FLAG_PROXY_GID) && (__u32)(id >> 32) == w->proxy_gid)
+		if ((w->flags & WORKLOAD_FLAG_PROXY_GID) &&
+		    (owner_flags(w, OWNER_KIND_GID, id >> 32) & OWNER_FLAG_PROXY))
 			return 1;
 	}
 	if (w->flags & WORKLOAD_FLAG_PROXY_CGROUP) {

@@ -57,6 +57,9 @@ enum reason {
 			      mode */
 	REASON_RESOLVERS_FULL, /* the socket waits for answers of RESOLVER_SLOTS others: fail mode
 				*/
+	REASON_FAMILY_OFF,     /* IPv6, which this workload leaves alone */
+	REASON_INTERFACE_EXCLUDED,
+	REASON_OWNER_GROUP, /* the group of the caller is not one whose connections are captured */
 	REASON_MAX,
 };
 
@@ -85,7 +88,16 @@ enum workload_flag {
 	WORKLOAD_FLAG_PROXY_UID = 512,
 	WORKLOAD_FLAG_PROXY_GID = 1024,
 	WORKLOAD_FLAG_PROXY_CGROUP = 2048,
-	WORKLOAD_FLAG_TRACE = 4096, /* an event for every verdict */
+	WORKLOAD_FLAG_TRACE = 4096,		  /* an event for every verdict */
+	WORKLOAD_FLAG_OWNER_GROUPS_EXCEPT = 8192, /* the listed groups are not captured outbound */
+	WORKLOAD_FLAG_OWNER_GROUPS_ONLY = 16384,  /* only the listed groups are captured outbound */
+	WORKLOAD_FLAG_SKIP_V6 = 32768,		  /* IPv6 is left alone */
+	WORKLOAD_FLAG_INTERFACES = 65536,	  /* some interfaces are excluded */
+	WORKLOAD_FLAG_LOCAL_DNS = 131072,  /* with DNS capture, port 53 of own addresses is no
+					      exception */
+	WORKLOAD_FLAG_SELF_ENTRY = 262144, /* roles in `owners` tell who enters the pod itself */
+	WORKLOAD_FLAG_SELF_TRANSPARENT = 524288, /* and the inbound policy tells, for the rest */
+	WORKLOAD_FLAG_CLIENT_SOURCE = 1048576,	 /* the proxy hands on with the client's address */
 };
 
 /*
@@ -106,8 +118,8 @@ struct workload {
 	__u32 policy;
 	__u32 proxy_mark;
 	__u32 proxy_mark_mask;
-	__u32 proxy_uid;
-	__u32 proxy_gid;
+	__u32 preserve_mark; /* of connections that the proxy makes with the client's address */
+	__u32 preserve_mark_mask;
 	__be16 outbound_port;
 	__be16 inbound_port;
 	__be16 dns_ports[RESOLVER_SLOTS]; /* the first for TCP and UDP, the others for UDP; 0: none
@@ -125,6 +137,9 @@ struct settings {
 enum port_action {
 	PORT_ACTION_EXCLUDE,
 	PORT_ACTION_INCLUDE,
+	/* Ports of own addresses that decide whether the proxy's connections enter there. */
+	PORT_ACTION_SELF_BY_UID,
+	PORT_ACTION_SELF_BY_GID,
 };
 
 struct port_key {
@@ -141,6 +156,32 @@ enum cidr_kind {
 	CIDR_KIND_INBOUND_EXCLUDE,
 	CIDR_KIND_INBOUND_INCLUDE,
 	CIDR_KIND_DNS_SERVER,
+	CIDR_KIND_SELF_EXCLUDE,	   /* where the proxy's connections to itself never enter the pod */
+	CIDR_KIND_INTERFACE_ROUTE, /* destinations that an excluded interface leads to */
+};
+
+enum owner_kind {
+	OWNER_KIND_UID,
+	OWNER_KIND_GID,
+};
+
+struct owner_key {
+	__u32 policy;
+	enum owner_kind kind;
+	__u32 id;
+};
+
+/* Bits of the value of `owners`. */
+enum owner_flag {
+	OWNER_FLAG_PROXY = 1,	      /* it is the proxy */
+	OWNER_FLAG_GROUP = 2,	      /* listed in the owner groups */
+	OWNER_FLAG_ENTERS_EXCEPT = 4, /* enters the pod itself, but for the listed ports */
+	OWNER_FLAG_ENTERS_ONLY = 8,   /* enters the pod itself, at the listed ports */
+};
+
+struct interface_key {
+	__u32 policy;
+	__u32 index;
 };
 
 /* Key of a longest-prefix-match trie: prefix_length counts from `policy`, so at least 64 bits. */
@@ -202,6 +243,13 @@ struct claim {
 	__be16 left_port;
 	__u16 redirected;
 	__u32 slot; /* of that instance */
+};
+
+/* A listening socket on a workload's inbound port, put there as it begins to listen. */
+struct listener_key {
+	__u64 netns;
+	__u32 family;
+	__u32 member;
 };
 
 /* Which namespace a loaded sk_lookup program stands in. */

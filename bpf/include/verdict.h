@@ -18,6 +18,8 @@ struct decision {
 	enum direction direction;
 	enum verdict verdict;
 	enum reason reason;
+	__u32 transparent; /* redirected by sk_lookup, with the destination as it is */
+	__u32 unused;
 };
 
 static __always_inline void count_verdict(__u32 slot, enum direction direction, __u32 reason)

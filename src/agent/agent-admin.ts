@@ -85,7 +85,8 @@ export class AgentAdmin implements AdminSource {
     const { workloads } = this.#running();
     const workload = workloads.get(query.workload);
     if (!workload) throw new UnknownWorkloadError(query.workload, [...workloads.keys()]);
-    return explain(workload.spec, query, workload.netns.localAddresses());
+    const { spec, netns, selected } = workload;
+    return explain({ spec, interception: selected.interception, localAddresses: netns.localAddresses() }, query);
   }
 
   #running(): Agent {

@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { ExplainQuery, Explanation } from "../config/formats/explanation.ts";
-import { decide } from "../intercept/decision.ts";
+import type { Interception } from "../intercept/backend.ts";
+import { decide, type Question } from "../intercept/decision.ts";
 import type { InterceptSpec } from "../intercept/spec.ts";
 import { ipFamily } from "../util/ip.ts";
 
+/** What of a workload `explain` needs to know. */
+export interface Explained {
+  readonly spec: InterceptSpec;
+  readonly interception: Pick<Interception, "backend" | "ruleFor">;
+  readonly localAddresses: readonly string[];
+}
+
 /** Which rule decides about a connection, by the same decision the programs and rules make. */
-export function explain(spec: InterceptSpec, query: ExplainQuery, localAddresses: readonly string[]): Explanation {
-  const decision = decide(spec, {
+export function explain({ spec, interception, localAddresses }: Explained, query: ExplainQuery): Explanation {
+  const question: Question = {
     direction: query.direction,
     transport: "tcp",
     address: query.address,
@@ -14,8 +22,11 @@ export function explain(spec: InterceptSpec, query: ExplainQuery, localAddresses
     ...(query.source === undefined ? {} : { source: query.source }),
     fromProxy: false,
     localAddresses,
-  });
-  return { query, ...decision, goesTo: goesTo(spec, query, decision) };
+  };
+  const decision = decide(spec, question);
+  const { verdict, reason, rule } = decision;
+  const decidedBy = interception.ruleFor?.(spec, question, decision) ?? interception.backend;
+  return { query, verdict, reason, rule, decidedBy, goesTo: goesTo(spec, query, decision) };
 }
 
 function goesTo(

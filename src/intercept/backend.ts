@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { OriginalDestinationSource } from "./original-destination.ts";
 import type { OwnFlowsSource } from "./own-flows.ts";
+import type { RuleFor } from "./rule-for.ts";
 import type { InterceptSpec } from "./spec.ts";
 
 export const BACKEND_NAMES = ["ebpf", "iptables", "tproxy", "nftables"] as const;
@@ -101,5 +102,7 @@ export interface Interception extends Disposable {
    */
   update(spec: InterceptSpec, listeners?: readonly InboundListener[]): Promise<void>;
   counters(): VerdictCounters | undefined;
+  /** What of this interception gives a decision, for `explain`. */
+  readonly ruleFor?: RuleFor;
   remove(): Promise<void>;
 }

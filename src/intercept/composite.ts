@@ -3,12 +3,14 @@ import { EveryStep } from "../util/every-step.ts";
 import type { BackendName, Direction, InboundListener, Interception, VerdictCounters } from "./backend.ts";
 import type { OriginalDestinationSource } from "./original-destination.ts";
 import type { OwnFlowsSource } from "./own-flows.ts";
+import type { RuleFor } from "./rule-for.ts";
 import type { InterceptSpec } from "./spec.ts";
 
 /** The half of a spec that one of two back-ends sees. */
 export function outboundOf(spec: InterceptSpec): InterceptSpec {
   const { inbound: _inbound, ...rest } = spec;
-  return rest;
+  // What arrives is the other half's.
+  return { ...rest, dropInvalid: false };
 }
 
 export function inboundOf(spec: InterceptSpec): InterceptSpec {
@@ -67,6 +69,11 @@ export class CompositeInterception implements Interception {
   counters(): VerdictCounters | undefined {
     return this.outbound.counters();
   }
+
+  readonly ruleFor: RuleFor = (spec, question, decision) => {
+    const half = this[question.direction];
+    return half.ruleFor?.(spec, question, decision) ?? half.backend;
+  };
 
   async remove(): Promise<void> {
     const steps = new EveryStep();

@@ -4,7 +4,9 @@
  * says so. `explain` answers with it; a property test holds it against the programs.
  */
 import { canonicalIp, cidrContains, ipFamily } from "../util/ip.ts";
-import type { Cidr, InterceptSpec, OutboundSpec } from "./spec.ts";
+import { matchesInterface } from "./interface-name.ts";
+import type { Cidr, InterceptSpec, OutboundSpec, SelfEntry, SelfEntryOwners } from "./spec.ts";
+import { isLinkLocal, isLocalhost, isLoopback, isPassthrough, isUnspecified } from "./special-address.ts";
 
 export type Verdict = "pass" | "redirect" | "deny";
 
@@ -25,7 +27,10 @@ export type Reason =
   | "dns"
   | "proxy-to-self"
   | "bound-device"
-  | "link-local";
+  | "link-local"
+  | "family-off"
+  | "interface-excluded"
+  | "owner-group";
 
 export interface Question {
   readonly direction: "outbound" | "inbound";
@@ -34,19 +39,47 @@ export interface Question {
   readonly source?: string;
   readonly address: string;
   readonly port: number;
-  /** The connection is made by the workload's own proxy. */
+  /** The connection is made by the workload's own proxy; one that `owner` tells for it is so as well. */
   readonly fromProxy: boolean;
+  /** Who connects. Absent: nobody that a list names. */
+  readonly owner?: { readonly uid: number; readonly gid: number };
+  /** SO_MARK of the socket; `fromProxy` says whether it is the proxy's. */
+  readonly mark?: number;
+  /** The interface by which it arrives or leaves. Absent: none that is excluded. */
+  readonly interface?: string;
   /** SO_BINDTODEVICE names another interface than lo: the socket cannot reach the proxy. Outbound; false if absent. */
   readonly boundToDevice?: boolean;
   /** Addresses of the workload's network namespace, loopback aside. */
   readonly localAddresses: readonly string[];
 }
 
+/** The configured thing that decided, as data: what a back-end made of it is found by this. */
+export type Item =
+  | {
+      readonly kind: "port";
+      readonly direction: "outbound" | "inbound";
+      readonly action: "exclude" | "include";
+      readonly port: number;
+    }
+  | { readonly kind: "cidr"; readonly set: CidrSetName; readonly cidr: Cidr }
+  | { readonly kind: "owner"; readonly by: "uid" | "gid"; readonly id: number }
+  | { readonly kind: "interface"; readonly name: string }
+  | { readonly kind: "address"; readonly address: string };
+
+export type CidrSetName =
+  | "outbound-exclude"
+  | "outbound-include"
+  | "inbound-exclude"
+  | "inbound-include"
+  | "dns-server";
+
 export interface Decision {
   readonly verdict: Verdict;
   readonly reason: Reason;
   /** The configured item that decided, as `outbound.excludePorts: 22`; empty where none did. */
   readonly rule: string;
+  /** Absent where a setting of the whole workload decided, or what no configuration changes. */
+  readonly item?: Item;
 }
 
 /** Throws an IpError for an address that is none. */
@@ -65,8 +98,20 @@ const captured: ReadonlySet<Reason> = new Set([
   "proxy-to-self",
 ]);
 
-function answer(reason: Reason, rule = ""): Decision {
-  return { verdict: captured.has(reason) ? "redirect" : "pass", reason, rule };
+function answer(reason: Reason, rule = "", item?: Item): Decision {
+  const verdict = captured.has(reason) ? "redirect" : "pass";
+  return item === undefined ? { verdict, reason, rule } : { verdict, reason, rule, item };
+}
+
+function portAnswer(reason: Reason, direction: "outbound" | "inbound", port: number): Decision {
+  const action = reason === "port-excluded" ? "exclude" : "include";
+  return answer(reason, `${direction}.${action}Ports: ${port}`, { kind: "port", direction, action, port });
+}
+
+function cidrAnswer(reason: Reason, direction: "outbound" | "inbound", cidr: Cidr): Decision {
+  const action = reason === "cidr-excluded" ? "exclude" : "include";
+  const item = { kind: "cidr", set: `${direction}-${action}`, cidr } as const;
+  return answer(reason, `${direction}.${action}Cidrs: ${text(cidr)}`, item);
 }
 
 function decideOutbound(spec: InterceptSpec, question: Question): Decision {
@@ -86,37 +131,117 @@ function decideDestination(spec: InterceptSpec, question: Question): Decision {
   const address = canonicalIp(question.address);
   const local = question.localAddresses.some((a) => canonicalIp(a) === address);
   const fromPassthrough = question.source !== undefined && isPassthrough(canonicalIp(question.source));
-  if (question.fromProxy) {
-    return local && !fromPassthrough ? decideProxyToSelf(spec, question, address) : answer("own-traffic");
+  const owner = proxyOwner(spec, question);
+  if (question.fromProxy || owner) {
+    const enters = !fromPassthrough && !familyOff(spec, address) && entersItself(spec, question, address, local);
+    return answer(enters ? "proxy-to-self" : "own-traffic", ownerRule(owner), owner);
   }
   const ownPorts = [spec.outbound?.port, spec.inbound?.port];
   if (isLocalhost(address) && ownPorts.includes(question.port)) return answer("own-listener");
   if (fromPassthrough) return answer("passthrough-source");
-  return spec.outbound ? decideOutboundPolicy(spec.outbound, question, address, local) : answer("direction-off");
+  return spec.outbound ? decideOutboundPolicy(spec, spec.outbound, question, address, local) : answer("direction-off");
+}
+
+function proxyOwner({ proxy }: InterceptSpec, { owner }: Question): Extract<Item, { kind: "owner" }> | undefined {
+  if (!owner) return undefined;
+  if (proxy.uids.includes(owner.uid)) return { kind: "owner", by: "uid", id: owner.uid };
+  return proxy.gids.includes(owner.gid) ? { kind: "owner", by: "gid", id: owner.gid } : undefined;
+}
+
+function ownerRule(owner: Extract<Item, { kind: "owner" }> | undefined): string {
+  return owner === undefined ? "" : `proxy.${owner.by}s: ${owner.id}`;
 }
 
 /** A proxy that is not ours and calls its own pod comes in by the inbound listener, as with istio-iptables. */
-function decideProxyToSelf(spec: InterceptSpec, question: Question, address: string): Decision {
-  const reachable = !isLocalhost(address) && !isLinkLocal(address);
-  const enters = spec.proxy.external && reachable && question.transport === "tcp";
-  if (!enters || decideInboundPolicy(spec, address, question.port).verdict !== "redirect") return answer("own-traffic");
-  return answer("proxy-to-self");
+function entersItself(spec: InterceptSpec, question: Question, address: string, local: boolean): boolean {
+  const { external, selfEntry } = spec.proxy;
+  if (!external || !spec.inbound || question.transport !== "tcp" || isLinkLocal(address)) return false;
+  const captures = decideInboundPolicy(spec, address, question.port).verdict === "redirect";
+  if (!selfEntry) return local && !isLocalhost(address) && captures;
+  const own = (local || isLoopback(address)) && !isUnspecified(address);
+  if (!own || longest(selfEntry.excludeCidrs, address)) return false;
+  return entersBySelfEntry(spec, selfEntry, question, captures);
 }
 
-function decideOutboundPolicy(outbound: OutboundSpec, question: Question, address: string, local: boolean): Decision {
+function entersBySelfEntry(spec: InterceptSpec, self: SelfEntry, question: Question, captures: boolean): boolean {
+  const owner = proxyOwner(spec, question);
+  if (owner && entersByOwner(self[`${owner.by}s`], owner.id, question.port)) return true;
+  return self.transparent && captures && !hasPreserveMark(spec, question.mark ?? 0);
+}
+
+function entersByOwner({ ids, ports }: SelfEntryOwners, id: number, port: number): boolean {
+  return ids.includes(id) && ports.ports.includes(port) === (ports.kind === "only");
+}
+
+function hasPreserveMark({ inbound }: InterceptSpec, mark: number): boolean {
+  const preserve = inbound?.preserveMark;
+  return preserve !== undefined && (mark & preserve.mask) >>> 0 === preserve.value >>> 0;
+}
+
+function decideOutboundPolicy(
+  spec: InterceptSpec,
+  outbound: OutboundSpec,
+  question: Question,
+  address: string,
+  local: boolean,
+): Decision {
   const { port, transport } = question;
-  if (outbound.excludePorts.includes(port)) return answer("port-excluded", `outbound.excludePorts: ${port}`);
-  const dns = dnsRule(outbound.dns, address, port);
-  if (dns !== undefined) return answer("dns", dns);
+  const before = beforeAddresses(spec, outbound, question, address, local) ?? dnsAnswer(outbound.dns, address, port);
+  if (before) return before;
   if (transport === "udp") return answer("not-included", "only TCP and captured DNS are intercepted");
-  if (!outbound.captureLoopback && isLoopback(address)) return answer("loopback", "outbound.captureLoopback: false");
-  if (!outbound.captureLocal && local) return answer("local-address", "outbound.captureLocal: false");
+  return localAnswer(outbound, address, port, local) ?? decideByAddress(outbound, address, port);
+}
+
+/** What leaves a connection alone wherever it goes. */
+function beforeAddresses(
+  spec: InterceptSpec,
+  outbound: OutboundSpec,
+  question: Question,
+  address: string,
+  local: boolean,
+): Decision | undefined {
+  if (familyOff(spec, address)) return answer("family-off", "ipv6: false");
+  const leavesByRoute = question.boundToDevice === true || !(local || isLoopback(address));
+  const excludedBy = leavesByRoute ? interfaceAnswer(spec, question) : undefined;
+  if (excludedBy) return excludedBy;
+  if (outbound.excludePorts.includes(question.port)) return portAnswer("port-excluded", "outbound", question.port);
+  return ownerGroupAnswer(outbound, question);
+}
+
+function localAnswer(outbound: OutboundSpec, address: string, port: number, local: boolean): Decision | undefined {
+  const { dns, captureLocalDns, captureLoopback, captureLocal } = outbound;
+  if (port === 53 && dns.kind !== "off" && captureLocalDns) return undefined;
+  if (!captureLoopback && isLoopback(address)) return answer("loopback", "outbound.captureLoopback: false");
+  if (captureLocal || !local) return undefined;
+  return answer("local-address", "outbound.captureLocal: false", { kind: "address", address });
+}
+
+function decideByAddress(outbound: OutboundSpec, address: string, port: number): Decision {
   const excluded = longest(outbound.excludeCidrs, address);
-  if (excluded) return answer("cidr-excluded", `outbound.excludeCidrs: ${text(excluded)}`);
-  if (outbound.includePorts.includes(port)) return answer("port-included", `outbound.includePorts: ${port}`);
+  if (excluded) return cidrAnswer("cidr-excluded", "outbound", excluded);
+  if (outbound.includePorts.includes(port)) return portAnswer("port-included", "outbound", port);
   if (outbound.includeCidrs === "all") return answer("all-included", "outbound.includeCidrs: *");
   const included = longest(outbound.includeCidrs, address);
-  return included ? answer("cidr-included", `outbound.includeCidrs: ${text(included)}`) : answer("not-included");
+  return included ? cidrAnswer("cidr-included", "outbound", included) : answer("not-included");
+}
+
+function familyOff(spec: InterceptSpec, address: string): boolean {
+  return spec.ipv6 === false && ipFamily(address) === 6;
+}
+
+function interfaceAnswer(spec: InterceptSpec, question: Question): Decision | undefined {
+  const name = question.interface;
+  if (name === undefined) return undefined;
+  const pattern = spec.interfaces.exclude.find((candidate) => matchesInterface(candidate, name));
+  if (pattern === undefined) return undefined;
+  return answer("interface-excluded", `interfaces.exclude: ${pattern}`, { kind: "interface", name });
+}
+
+function ownerGroupAnswer({ ownerGroups }: OutboundSpec, { owner }: Question): Decision | undefined {
+  const listed = owner !== undefined && ownerGroups.groups.includes(owner.gid);
+  if (listed === (ownerGroups.kind === "only")) return undefined;
+  const rule = `outbound.ownerGroups: ${ownerGroups.kind} ${ownerGroups.groups.join(",")}`.trimEnd();
+  return answer("owner-group", rule, listed ? { kind: "owner", by: "gid", id: owner.gid } : undefined);
 }
 
 function decideInbound(spec: InterceptSpec, question: Question): Decision {
@@ -128,6 +253,8 @@ function decideInbound(spec: InterceptSpec, question: Question): Decision {
   if (isPassthrough(source)) return answer("passthrough-source");
   if (isLoopback(source) || source === destination) return answer("loopback");
   if (question.fromProxy) return answer("own-traffic");
+  const excludedBy = interfaceAnswer(spec, question);
+  if (excludedBy) return excludedBy;
   const decision = decideInboundPolicy(spec, source, question.port);
   const unreachable = decision.verdict === "redirect" && isLinkLocal(destination);
   return unreachable ? leaveUnproxied(spec, decision, "link-local") : decision;
@@ -136,27 +263,26 @@ function decideInbound(spec: InterceptSpec, question: Question): Decision {
 function decideInboundPolicy(spec: InterceptSpec, source: string, port: number): Decision {
   const inbound = spec.inbound;
   if (!inbound) return answer("direction-off");
-  if (inbound.excludePorts.includes(port)) return answer("port-excluded", `inbound.excludePorts: ${port}`);
+  if (familyOff(spec, source)) return answer("family-off", "ipv6: false");
+  if (inbound.excludePorts.includes(port)) return portAnswer("port-excluded", "inbound", port);
   const excluded = longest(inbound.excludeCidrs, source);
-  if (excluded) return answer("cidr-excluded", `inbound.excludeCidrs: ${text(excluded)}`);
+  if (excluded) return cidrAnswer("cidr-excluded", "inbound", excluded);
   if (inbound.includePorts !== "all" && !inbound.includePorts.includes(port)) return answer("not-included");
   if (inbound.includeCidrs === "all") {
     return inbound.includePorts === "all"
       ? answer("all-included", "inbound.includePorts: *")
-      : answer("port-included", `inbound.includePorts: ${port}`);
+      : portAnswer("port-included", "inbound", port);
   }
   const included = longest(inbound.includeCidrs, source);
-  return included ? answer("cidr-included", `inbound.includeCidrs: ${text(included)}`) : answer("not-included");
+  return included ? cidrAnswer("cidr-included", "inbound", included) : answer("not-included");
 }
 
-function dnsRule(
-  dns: NonNullable<InterceptSpec["outbound"]>["dns"],
-  address: string,
-  port: number,
-): string | undefined {
+function dnsAnswer(dns: OutboundSpec["dns"], address: string, port: number): Decision | undefined {
   if (port !== 53 || dns.kind === "off") return undefined;
-  if (dns.kind === "all") return "outbound.dns.capture: all";
-  return dns.servers.some((s) => canonicalIp(s) === address) ? `outbound.dns: ${address}` : undefined;
+  if (dns.kind === "all") return answer("dns", "outbound.dns.capture: all");
+  if (!dns.servers.some((server) => canonicalIp(server) === address)) return undefined;
+  const cidr = { address, prefixLength: ipFamily(address) === 4 ? 32 : 128 };
+  return answer("dns", `outbound.dns: ${address}`, { kind: "cidr", set: "dns-server", cidr });
 }
 
 function longest(cidrs: readonly Cidr[], address: string): Cidr | undefined {
@@ -167,24 +293,6 @@ function longest(cidrs: readonly Cidr[], address: string): Cidr | undefined {
     if (!best || cidr.prefixLength > best.prefixLength) best = cidr;
   }
   return best;
-}
-
-/** 127.0.0.0/8, ::1, and the unspecified addresses, which connect() takes for loopback. */
-function isLoopback(address: string): boolean {
-  return address.startsWith("127.") || address === "0.0.0.0" || address === "::1" || address === "::";
-}
-
-/** fe80::/10: means nothing without the interface, which a redirected connection does not keep. */
-function isLinkLocal(address: string): boolean {
-  return /^fe[89ab][0-9a-f]:/.test(address);
-}
-
-function isLocalhost(address: string): boolean {
-  return address === "127.0.0.1" || address === "::1";
-}
-
-function isPassthrough(address: string): boolean {
-  return address === "127.0.0.6" || address === "::6";
 }
 
 function text(cidr: Cidr): string {

@@ -44,6 +44,8 @@ export interface OutboundSpec {
   /** Capture connections to addresses of the namespace itself. */
   readonly captureLocal: boolean;
   readonly dns: DnsCapture;
+  /** With DNS capture: port 53 of loopback and own addresses is captured by the ranges even where the two above are off. */
+  readonly captureLocalDns?: boolean;
   /** Capture by the group the socket was made under, as istio-iptables' ISTIO_OUTBOUND_OWNER_GROUPS. */
   readonly ownerGroups: OwnerGroups;
 }
@@ -74,6 +76,25 @@ export interface ProxyIdentity {
   readonly cgroup?: string;
   /** An unmodified proxy that asks getsockopt(SO_ORIGINAL_DST) by itself. */
   readonly external: boolean;
+  /** Absent: an external proxy enters its own pod wherever the inbound policy captures; ours never does. */
+  readonly selfEntry?: SelfEntry;
+}
+
+/** Which of an external proxy's connections to its own pod enter by the inbound port, as istio-iptables has it. */
+export interface SelfEntry {
+  /** Users come before groups: of a user of the proxy, its group is not asked. */
+  readonly uids: SelfEntryOwners;
+  readonly gids: SelfEntryOwners;
+  /** Own addresses where none enters. */
+  readonly excludeCidrs: readonly Cidr[];
+  /** What is left enters where the inbound policy captures, and keeps its destination, as TPROXY has it. */
+  readonly transparent: boolean;
+}
+
+export interface SelfEntryOwners {
+  /** Of those in `uids` or `gids` of the identity. */
+  readonly ids: readonly number[];
+  readonly ports: { readonly kind: "all-except" | "only"; readonly ports: readonly number[] };
 }
 
 export type FailMode = "deny" | "direct";
@@ -87,7 +108,7 @@ export type Target =
       readonly netnsPath: string;
     };
 
-/** Interfaces of the workload's namespace, by name. */
+/** Interfaces of the workload's namespace, by name; a `+` at the end stands for any ending, as with iptables. */
 export interface InterfacePolicy {
   /** Traffic by these is left alone, in both directions. */
   readonly exclude: readonly string[];
@@ -103,6 +124,8 @@ export interface InterceptSpec {
   readonly inbound?: InboundSpec;
   readonly proxy: ProxyIdentity;
   readonly interfaces: InterfacePolicy;
+  /** False: IPv6 is left alone, in both directions. Absent: true. */
+  readonly ipv6?: boolean;
   /** Drop packets that conntrack calls invalid before anything answers them with a reset; rules only. */
   readonly dropInvalid: boolean;
   readonly failMode: FailMode;

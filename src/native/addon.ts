@@ -295,6 +295,10 @@ export interface NativeAddon {
     | Status;
   /** RTM_NEWADDR and RTM_DELADDR of the namespace; called without arguments, some time after each change. */
   watchAddresses(netnsFd: number | undefined, onChange: () => void): NativeWatcher | Status;
+  /** RTM_NEWLINK, RTM_DELLINK, RTM_NEWROUTE and RTM_DELROUTE of the namespace; as watchAddresses. */
+  watchRoutes(netnsFd: number | undefined, onChange: () => void): NativeWatcher | Status;
+  /** if_nameindex inside the namespace. */
+  interfaceIndexes(netnsFd: number | undefined): { readonly name: string; readonly index: number }[] | Status;
   /** Adds or removes an address on an interface of the namespace (rtnetlink). */
   changeAddress(
     netnsFd: number | undefined,

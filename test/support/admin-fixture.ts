@@ -105,6 +105,7 @@ export class FixtureSource implements AdminSource {
       verdict: "redirect" as const,
       reason: "all-included",
       rule: "outbound.includeCidrs: *",
+      decidedBy: "workloads[1].flags OUTBOUND_ALL",
       goesTo: "127.0.0.1:15001",
     };
   }

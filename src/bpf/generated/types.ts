@@ -8,6 +8,8 @@ export const cidrKinds = [
   "inbound-exclude",
   "inbound-include",
   "dns-server",
+  "self-exclude",
+  "interface-route",
 ] as const;
 export type CidrKind = (typeof cidrKinds)[number];
 
@@ -23,8 +25,20 @@ export type DnsCapture = (typeof dnsCaptures)[number];
 export const failModes = ["deny", "direct"] as const;
 export type FailMode = (typeof failModes)[number];
 
+/** Bits of enum owner_flag. */
+export const ownerFlag = {
+  PROXY: 1,
+  GROUP: 2,
+  ENTERS_EXCEPT: 4,
+  ENTERS_ONLY: 8,
+} as const;
+
+/** enum owner_kind, in the order of its values: the index is the value. */
+export const ownerKinds = ["uid", "gid"] as const;
+export type OwnerKind = (typeof ownerKinds)[number];
+
 /** enum port_action, in the order of its values: the index is the value. */
-export const portActions = ["exclude", "include"] as const;
+export const portActions = ["exclude", "include", "self-by-uid", "self-by-gid"] as const;
 export type PortAction = (typeof portActions)[number];
 
 /** enum reason, in the order of its values: the index is the value. */
@@ -51,6 +65,9 @@ export const reasons = [
   "bound-device",
   "link-local",
   "resolvers-full",
+  "family-off",
+  "interface-excluded",
+  "owner-group",
 ] as const;
 export type Reason = (typeof reasons)[number];
 
@@ -73,6 +90,14 @@ export const workloadFlag = {
   PROXY_GID: 1024,
   PROXY_CGROUP: 2048,
   TRACE: 4096,
+  OWNER_GROUPS_EXCEPT: 8192,
+  OWNER_GROUPS_ONLY: 16384,
+  SKIP_V6: 32768,
+  INTERFACES: 65536,
+  LOCAL_DNS: 131072,
+  SELF_ENTRY: 262144,
+  SELF_TRANSPARENT: 524288,
+  CLIENT_SOURCE: 1048576,
 } as const;
 
 /** struct cidr_key, 28 bytes. */
@@ -125,6 +150,19 @@ export interface FlowKey {
   readonly localPort: number;
 }
 
+/** struct interface_key, 8 bytes. */
+export interface InterfaceKey {
+  readonly policy: number;
+  readonly index: number;
+}
+
+/** struct listener_key, 16 bytes. */
+export interface ListenerKey {
+  readonly netns: bigint;
+  readonly family: number;
+  readonly member: number;
+}
+
 /** struct local_key, 24 bytes. */
 export interface LocalKey {
   readonly netns: bigint;
@@ -146,6 +184,13 @@ export interface Original {
   readonly slot: number;
   readonly direction: Direction;
   readonly reason: Reason;
+}
+
+/** struct owner_key, 12 bytes. */
+export interface OwnerKey {
+  readonly policy: number;
+  readonly kind: OwnerKind;
+  readonly id: number;
 }
 
 /** struct port_key, 16 bytes. */
@@ -183,8 +228,8 @@ export interface Workload {
   readonly policy: number;
   readonly proxyMark: number;
   readonly proxyMarkMask: number;
-  readonly proxyUid: number;
-  readonly proxyGid: number;
+  readonly preserveMark: number;
+  readonly preserveMarkMask: number;
   readonly outboundPort: number;
   readonly inboundPort: number;
   readonly dnsPorts: readonly number[];
@@ -199,9 +244,12 @@ export interface Structs {
   readonly counters: Counters;
   readonly event: Event;
   readonly flow_key: FlowKey;
+  readonly interface_key: InterfaceKey;
+  readonly listener_key: ListenerKey;
   readonly local_key: LocalKey;
   readonly lookup_self: LookupSelf;
   readonly original: Original;
+  readonly owner_key: OwnerKey;
   readonly port_key: PortKey;
   readonly resolver: Resolver;
   readonly resolvers: Resolvers;
@@ -217,6 +265,8 @@ export interface Maps {
   readonly dgram_origs: { readonly key: FlowKey; readonly value: Original };
   /** One value for each possible CPU. */
   readonly event_scratch: { readonly key: number; readonly value: readonly Event[] };
+  readonly ext_listeners: { readonly key: ListenerKey; readonly value: bigint };
+  readonly interfaces: { readonly key: InterfaceKey; readonly value: number };
   readonly listeners: { readonly key: number; readonly value: bigint };
   readonly local_addrs: { readonly key: LocalKey; readonly value: number };
   readonly lookup_self: { readonly key: number; readonly value: LookupSelf };
@@ -224,6 +274,7 @@ export interface Maps {
   readonly originals: { readonly key: FlowKey; readonly value: Original };
   readonly origins: { readonly key: number; readonly value: Original };
   readonly own_flows: { readonly key: FlowKey; readonly value: bigint };
+  readonly owners: { readonly key: OwnerKey; readonly value: number };
   readonly ports: { readonly key: PortKey; readonly value: number };
   readonly resolvers: { readonly key: number; readonly value: Resolvers };
   readonly settings: { readonly key: number; readonly value: Settings };

@@ -20,12 +20,13 @@ export async function runExplain({ options }: Invocation, io: CliIo): Promise<nu
   return EXIT.ok;
 }
 
-function formatExplanation({ query, verdict, reason, rule, goesTo }: Explanation): string {
+function formatExplanation({ query, verdict, reason, rule, decidedBy, goesTo }: Explanation): string {
   const address = query.address.includes(":") ? `[${query.address}]` : query.address;
   const from = query.source === undefined ? "" : ` from ${query.source}`;
   return `${query.workload} ${query.direction} ${address}:${query.port}${from}: ${verdict}\n${formatTable(undefined, [
     ["  reason", reason],
     ["  rule", rule],
+    ["  decided by", decidedBy],
     ["  goes to", goesTo ?? "nowhere"],
   ])}`;
 }

@@ -18,6 +18,8 @@ export interface Explanation {
   readonly reason: string;
   /** The rule that decides, as the configuration says it: `outbound.excludeCidrs: 10.0.0.0/8`. */
   readonly rule: string;
+  /** What the back-end made of it: map and key, or table, chain and rule. */
+  readonly decidedBy: string;
   /** Where the connection arrives: the proxy's listener, the address itself, or null when it is refused. */
   readonly goesTo: string | null;
 }

@@ -14,6 +14,7 @@ import type { NetworkNamespace } from "../network-namespace.ts";
 import { SK_LOOKUP } from "./hooks.ts";
 import type { EbpfInstance } from "./instance.ts";
 import { removeTree } from "./pins.ts";
+import { EbpfUnsupportedError } from "./plan.ts";
 
 /** As in bpf/include/limits.h: [generation][family][member]. */
 export const LISTENER_GROUP = 8;
@@ -23,6 +24,8 @@ const OWN_MAPS = ["listeners", "lookup_self"] as const;
 
 /** The sk_lookup program of one network namespace with the listeners it hands connections to. */
 export class InboundLookup implements Disposable {
+  /** Whether the program asks by which interface a connection came (≥ 5.17). */
+  readonly tellsInterfaces: boolean;
   readonly #directory: string;
   readonly #listeners: TypedMap<"listeners">;
   readonly #link: NativeLink;
@@ -32,10 +35,11 @@ export class InboundLookup implements Disposable {
   constructor(
     instance: EbpfInstance,
     slot: number,
-    cookie: bigint,
     netns: NetworkNamespace,
     listeners: readonly InboundListener[],
+    tellsInterfaces: boolean,
   ) {
+    this.tellsInterfaces = tellsInterfaces;
     this.#directory = instance.pins.workload(slot);
     mkdirSync(this.#directory, { recursive: true });
     const pool = instance.pool.extended();
@@ -48,15 +52,16 @@ export class InboundLookup implements Disposable {
     try {
       // Open for no longer than it takes: an object holds a descriptor of every map it names, and there may be hundreds.
       using object = BpfObject.open(join(instance.options.objects, "inbound.bpf.o"));
-      object.load({ pool });
+      const program = tellsInterfaces ? "inbound_interfaces" : "inbound";
+      load(object, program, pool);
       for (const name of OWN_MAPS) {
         const path = join(this.#directory, name);
         if (!existsSync(path)) check(pool.get(name)?.pin(path) ?? 0, "bpf_obj_pin", path);
       }
-      object.map("lookup_self").set(0, { netns: cookie, slot });
+      object.map("lookup_self").set(0, { netns: netns.cookie(), slot });
       this.#listeners = listenersOf(object, pool);
       for (const listener of listeners) this.setListener(listener);
-      this.#link = this.#attach(object.program("inbound"), netns);
+      this.#link = this.#attach(object.program(program), netns);
     } catch (error) {
       pool.close();
       throw error;
@@ -115,6 +120,17 @@ export class InboundLookup implements Disposable {
       throw new ShuntError("ERR_INTERCEPT_PIN", `cannot pin ${path}: errno ${-status}`);
     }
     return link;
+  }
+}
+
+function load(object: BpfObject, program: "inbound" | "inbound_interfaces", pool: MapPool): void {
+  object.selectPrograms([program]);
+  try {
+    object.load({ pool });
+  } catch (cause) {
+    if (program === "inbound") throw cause;
+    const message = `interfaces.exclude: sk_lookup does not tell by which interface a connection came (≥ 5.17): ${(cause as Error).message}`;
+    throw new EbpfUnsupportedError("ERR_EBPF_UNSUPPORTED", message, { cause });
   }
 }
 

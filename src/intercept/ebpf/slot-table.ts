@@ -5,7 +5,7 @@ import { ShuntError } from "../../util/shunt-error.ts";
 import type { EbpfInstance } from "./instance.ts";
 import { removeTree } from "./pins.ts";
 import { dnsPorts } from "./plan.ts";
-import { deletePolicy } from "./policy-set.ts";
+import { deletePolicies } from "./policy-set.ts";
 
 export interface EnrolmentKey {
   readonly kind: "netns" | "cgroup";
@@ -24,8 +24,8 @@ export const NOBODY: Maps["workloads"]["value"] = {
   policy: 0,
   proxyMark: 0,
   proxyMarkMask: 0,
-  proxyUid: 0,
-  proxyGid: 0,
+  preserveMark: 0,
+  preserveMarkMask: 0,
   outboundPort: 0,
   inboundPort: 0,
   dnsPorts: dnsPorts(),
@@ -54,9 +54,7 @@ export class SlotTable {
     for (const [slot, row] of [...rows.entries()])
       if (row.policy !== 0 && !this.#used.has(slot)) rows.set(slot, NOBODY);
     for (const slot of pins.workloads()) if (!this.#used.has(slot)) removeTree(pins.workload(slot));
-    for (const map of [this.#instance.map("ports"), this.#instance.map("cidrs")]) {
-      for (const [key] of [...map.entries()]) if (!inForce.has(key.policy)) map.delete(key as never);
-    }
+    deletePolicies(this.#instance, (policy) => !inForce.has(policy));
   }
 
   /** Every enrolled key with its slot. */
@@ -101,7 +99,7 @@ export class SlotTable {
     if (key.kind === "cgroup") this.#instance.detachId(key.id);
     removeTree(this.#instance.pins.workload(slot));
     this.#instance.map("workloads").set(slot, NOBODY);
-    if (row && row.policy !== 0) deletePolicy(this.#instance, row.policy);
+    if (row && row.policy !== 0) deletePolicies(this.#instance, (policy) => policy === row.policy);
     this.release(slot);
   }
 

@@ -7,12 +7,15 @@ import type { Direction, InboundListener, Interception, VerdictCounters } from "
 import type { NetworkNamespace } from "../network-namespace.ts";
 import type { OriginalDestinationSource } from "../original-destination.ts";
 import type { OwnFlowsSource } from "../own-flows.ts";
+import type { RuleFor } from "../rule-for.ts";
 import type { InterceptSpec } from "../spec.ts";
+import { ExcludedInterfaces } from "./excluded-interfaces.ts";
 import { InboundLookup } from "./inbound-lookup.ts";
 import type { EbpfInstance } from "./instance.ts";
 import { removeTree } from "./pins.ts";
 import { plan } from "./plan.ts";
-import { deletePolicy, PolicySet } from "./policy-set.ts";
+import { deletePolicies, PolicySet } from "./policy-set.ts";
+import { ebpfRuleFor } from "./rule-for.ts";
 import { type EnrolmentKey, NOBODY, type SlotTable } from "./slot-table.ts";
 import { sumCounters } from "./verdict-counters.ts";
 
@@ -37,6 +40,7 @@ export class WorkloadScope implements Interception {
   readonly #key: EnrolmentKey;
   #spec: InterceptSpec;
   #policy: PolicySet;
+  #interfaces: ExcludedInterfaces | undefined;
   #inbound: InboundLookup | undefined;
   #live = true;
 
@@ -79,6 +83,7 @@ export class WorkloadScope implements Interception {
     const before = instance.map("workloads").get(scope.slot);
     try {
       scope.#policy.write();
+      scope.#interfaces = scope.#exclude(spec, scope.#policy);
       scope.#enforce(spec, scope.#policy);
       scope.setLocalAddresses(netns.localAddresses());
       scope.#openInbound(spec, listeners);
@@ -91,7 +96,7 @@ export class WorkloadScope implements Interception {
     }
     // Of an earlier enrolment that had another direction on.
     if (!spec.inbound) removeTree(instance.pins.workload(scope.slot));
-    if (before && before.policy !== 0) deletePolicy(instance, before.policy);
+    if (before && before.policy !== 0) deletePolicies(instance, (policy) => policy === before.policy);
     return scope;
   }
 
@@ -118,8 +123,10 @@ export class WorkloadScope implements Interception {
     const rows = this.#instance.map("workloads");
     const row = rows.get(this.slot);
     const opened = spec.inbound !== undefined && this.#inbound === undefined;
+    let interfaces: ExcludedInterfaces | undefined;
     try {
       policy.write();
+      interfaces = this.#exclude(spec, policy);
       this.#openInbound(spec, listeners);
       this.#attach(spec);
       // Ports first: a program that runs meanwhile must not find a direction on and its port missing.
@@ -131,11 +138,14 @@ export class WorkloadScope implements Interception {
     } catch (error) {
       if (row) rows.set(this.slot, row);
       if (opened) this.#closeInbound();
+      interfaces?.remove();
       policy.remove();
       throw error;
     }
     this.#spec = spec;
     this.#policy = policy;
+    this.#interfaces?.remove();
+    this.#interfaces = interfaces;
     old.remove();
     if (!spec.inbound) this.#closeInbound();
   }
@@ -143,6 +153,9 @@ export class WorkloadScope implements Interception {
   counters(): VerdictCounters {
     return sumCounters(this.#instance.map("verdicts").get(this.slot));
   }
+
+  readonly ruleFor: RuleFor = (_spec, question, decision) =>
+    ebpfRuleFor({ slot: this.slot, policy: this.#policy.number }, question, decision);
 
   /** Asks the loaded sk_lookup program about a SYN; the cookie of the socket it chose, 0 for none. See InboundLookup.try. */
   tryInbound(context: Uint8Array): bigint {
@@ -163,6 +176,7 @@ export class WorkloadScope implements Interception {
   [Symbol.dispose](): void {
     if (!this.#live) return;
     this.#letGo();
+    this.#interfaces?.[Symbol.dispose]();
     this.#inbound?.[Symbol.dispose]();
   }
 
@@ -178,6 +192,7 @@ export class WorkloadScope implements Interception {
     steps.runSync(() => this.#key.kind === "cgroup" && this.#instance.detachId(this.#key.id));
     steps.runSync(() => this.#closeInbound());
     steps.runSync(() => this.#instance.map("workloads").set(this.slot, NOBODY));
+    steps.runSync(() => this.#interfaces?.remove());
     steps.runSync(() => this.#policy.remove());
     steps.runSync(() => this.#instance.localAddresses.release(this.#cookie, this));
     this.#slots.release(this.slot);
@@ -189,6 +204,7 @@ export class WorkloadScope implements Interception {
     this.#letGo();
     this.#instance.map("workloads").set(this.slot, row);
     this.#inbound?.[Symbol.dispose]();
+    this.#interfaces?.remove();
     this.#policy.remove();
     this.#instance.localAddresses.release(this.#cookie, this);
   }
@@ -204,9 +220,19 @@ export class WorkloadScope implements Interception {
     });
   }
 
-  #openInbound(spec: InterceptSpec, listeners: readonly InboundListener[]): void {
-    if (!spec.inbound || this.#inbound) return;
-    this.#inbound = new InboundLookup(this.#instance, this.slot, this.#cookie, this.#netns, listeners);
+  #exclude({ interfaces }: InterceptSpec, { number }: PolicySet): ExcludedInterfaces | undefined {
+    if (interfaces.exclude.length === 0) return undefined;
+    return new ExcludedInterfaces(this.#instance, number, this.#netns, interfaces.exclude);
+  }
+
+  #openInbound({ inbound, interfaces }: InterceptSpec, listeners: readonly InboundListener[]): void {
+    const before = this.#inbound;
+    const tellsInterfaces = interfaces.exclude.length > 0;
+    if (!inbound || before?.tellsInterfaces === tellsInterfaces) return;
+    // Those of the program before are in the map, which the next one shares.
+    const added = before ? [] : listeners;
+    this.#inbound = new InboundLookup(this.#instance, this.slot, this.#netns, added, tellsInterfaces);
+    before?.[Symbol.dispose]();
   }
 
   #closeInbound(): void {

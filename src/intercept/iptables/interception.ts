@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import { findCgroup2 } from "../../util/mountinfo.ts";
 import type { Interception } from "../backend.ts";
 import type { NetworkNamespace } from "../network-namespace.ts";
 import type { OriginalDestinationSource } from "../original-destination.ts";
+import type { RuleFor } from "../rule-for.ts";
 import type { InterceptSpec } from "../spec.ts";
 import type { AppliedRules } from "./apply.ts";
 import { iptablesBackend } from "./backend.ts";
+import { plan } from "./plan.ts";
+import { iptablesRuleFor } from "./rule-for.ts";
 
 /** REDIRECT rules in force for one workload. */
 export class IptablesInterception implements Interception {
@@ -52,6 +57,11 @@ export class IptablesInterception implements Interception {
   counters(): undefined {
     return undefined;
   }
+
+  readonly ruleFor: RuleFor = (spec, question, decision) => {
+    const cgroup2 = findCgroup2();
+    return iptablesRuleFor(plan(within(this.#netns, spec), cgroup2 ? { cgroup2 } : {}), question, decision);
+  };
 
   async remove(): Promise<void> {
     await iptablesBackend.remove(this.#netns.currentPath, this.#rules.name);

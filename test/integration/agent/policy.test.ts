@@ -8,6 +8,7 @@ import { request } from "node:http";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { adminSocketPath } from "../../../src/config/admin-socket-path.ts";
 import type { Explanation } from "../../../src/config/formats/explanation.ts";
+import { rulesOf } from "../../support/iptables-save.ts";
 import { tellServer } from "../../support/lab-process.ts";
 import { inEveryMode } from "../../support/modes.ts";
 import { endpoint, PodPair, type Traffic } from "../../support/pod-pair.ts";
@@ -257,6 +258,15 @@ inEveryMode("policies", (mode) => {
         rule: "outbound.excludeCidrs: 203.0.113.0/24",
         goesTo: "203.0.113.7:80",
       });
+      const { decidedBy } = await explain({ ...query, address: "203.0.113.7" });
+      if (mode === "iptables") {
+        const rules = (["nft", "legacy"] as const).map((flavour) => rulesOf(pair.lab.client.path, flavour)).join("\n");
+        const [table, ...rule] = decidedBy.replaceAll('"', "").split(" ");
+        expect(table).toBe("nat");
+        expect(rules.replaceAll('"', "").split("\n")).toContain(rule.join(" "));
+      } else {
+        expect(decidedBy).toMatch(/^cidrs\[policy \d+, outbound-exclude, 203\.0\.113\.0\/24\]$/);
+      }
     });
   });
 

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { decide, type Question } from "../../../src/intercept/decision.ts";
+import { type Decision, decide, type Question } from "../../../src/intercept/decision.ts";
 import { EbpfBackend } from "../../../src/intercept/ebpf/backend.ts";
 import { sweepOwnFlows } from "../../../src/intercept/ebpf/sweep.ts";
 import type { WorkloadScope } from "../../../src/intercept/ebpf/workload-scope.ts";
 import { NetworkNamespace } from "../../../src/intercept/network-namespace.ts";
-import type { InboundSpec, InterceptSpec, OutboundSpec } from "../../../src/intercept/spec.ts";
+import type { InboundSpec, InterceptSpec, OutboundSpec, ProxyIdentity } from "../../../src/intercept/spec.ts";
 import { loadAddon } from "../../../src/native/load-addon.ts";
 import { check } from "../../../src/native/status.ts";
-import { ipFamily, parseCidr, parseIp } from "../../../src/util/ip.ts";
-import { NetLab } from "../../support/net-lab.ts";
+import { cidrContains, ipFamily, parseCidr, parseIp } from "../../../src/util/ip.ts";
+import { ip, NetLab } from "../../support/net-lab.ts";
 
 /** The decision in TypeScript and the programs must give the same reason: for real connects, and for SYNs. */
 
@@ -23,6 +23,8 @@ const addresses = [
   "10.1.2.3",
   "10.1.9.9",
   "10.200.0.1",
+  "10.200.7.7",
+  "0.0.0.0",
   "192.0.2.77",
   "127.0.0.1",
   "127.5.5.5",
@@ -63,7 +65,11 @@ const outboundSpec: fc.Arbitrary<OutboundSpec> = fc.record({
     fc.constant({ kind: "all" as const, port: DNS_PORT }),
     fc.constant({ kind: "servers" as const, servers: ["10.1.2.3", "fd00:1::5", "127.5.5.5"], port: DNS_PORT }),
   ),
-  ownerGroups: fc.constant({ kind: "all-except" as const, groups: [] }),
+  captureLocalDns: fc.boolean(),
+  ownerGroups: fc.record({
+    kind: fc.constantFrom("all-except" as const, "all-except" as const, "only" as const),
+    groups: fc.subarray([0, 5001]),
+  }),
 });
 const inboundSpec: fc.Arbitrary<InboundSpec> = fc.record({
   port: fc.constant(INBOUND_PORT),
@@ -71,7 +77,43 @@ const inboundSpec: fc.Arbitrary<InboundSpec> = fc.record({
   excludePorts: portList,
   includeCidrs: cidrSet,
   excludeCidrs: cidrs,
+  preserveMark: fc.constantFrom({ value: 0x539, mask: 0xfff }, { value: 0x53a, mask: 0xffff }),
 });
+
+/** Whoever runs the test connects: user and group 0. */
+const OWNER = { uid: 0, gid: 0 };
+const selfOwners = fc.record({
+  ids: fc.subarray([0, 1337]),
+  ports: fc.record({ kind: fc.constantFrom("all-except" as const, "only" as const), ports: portList }),
+});
+const identity: fc.Arbitrary<ProxyIdentity> = fc
+  .record({
+    mark: fc.constant({ value: 0x539, mask: 0xfff }),
+    uids: fc.constantFrom([], [], [1337, 4], [0, 1337]),
+    gids: fc.constantFrom([], [], [1337], [7, 0]),
+    external: fc.boolean(),
+    selfEntry: fc.option(
+      fc.record({
+        uids: selfOwners,
+        gids: selfOwners,
+        excludeCidrs: fc.constantFrom([], ["127.0.0.1/32", "::1/128"].map(parseCidr), [parseCidr("127.0.0.0/8")]),
+        transparent: fc.boolean(),
+      }),
+      { nil: undefined },
+    ),
+  })
+  .map(({ selfEntry, ...rest }) => (selfEntry ? { ...rest, selfEntry } : rest));
+const exclude = fc.constantFrom([], [], ["net1"], ["other", "net+"]);
+const extras = fc.record({ proxy: identity, exclude, ipv6: fc.boolean() });
+type Extras = typeof extras extends fc.Arbitrary<infer T> ? T : never;
+const PLAIN: Extras = {
+  proxy: { mark: { value: 0x539, mask: 0xfff }, uids: [], gids: [], external: false },
+  exclude: [],
+  ipv6: true,
+};
+/** Where the namespace's routes lead by net1; a longer one leads back. */
+const BY_NET1 = ["10.200.0.0/16", "fd00:2::/32", "10.55.0.0/24"].map(parseCidr);
+const BY_ETH0 = parseCidr("10.200.7.0/24");
 
 describe("the decision", () => {
   let lab: NetLab;
@@ -79,18 +121,20 @@ describe("the decision", () => {
   let backend: EbpfBackend;
   let scope: WorkloadScope;
   const fds: number[] = [];
+  const listeners: { family: 4 | 6; index: number; fd: number }[] = [];
 
   const specOf = (
     outbound: OutboundSpec | undefined,
     inbound: InboundSpec | undefined,
-    external: boolean,
+    { proxy, exclude: names, ipv6 }: Extras = PLAIN,
   ): InterceptSpec => ({
     name: "twin",
     target: { kind: "netns", path: lab.client.path },
     ...(outbound ? { outbound } : {}),
     ...(inbound ? { inbound } : {}),
-    proxy: { mark: { value: 0x539, mask: 0xfff }, uids: [], gids: [], external },
-    interfaces: { exclude: [], reroute: [] },
+    proxy,
+    interfaces: { exclude: names, reroute: [] },
+    ipv6,
     dropInvalid: false,
     failMode: "deny",
     trace: false,
@@ -99,7 +143,14 @@ describe("the decision", () => {
   beforeAll(async () => {
     lab = new NetLab("twin");
     netns = new NetworkNamespace(lab.client.path);
-    const inbound: { family: 4 | 6; index: number; fd: number }[] = [];
+    const inside = (...args: string[]): string => ip("-n", lab.client.netns, ...args);
+    inside("link", "add", "net1", "type", "veth", "peer", "name", "net1peer");
+    inside("link", "set", "net1peer", "up");
+    inside("link", "set", "net1", "up");
+    inside("addr", "add", "10.55.0.1/24", "dev", "net1");
+    inside("route", "add", "10.200.0.0/16", "dev", "net1");
+    inside("route", "add", "10.200.7.0/24", "dev", "eth0");
+    inside("-6", "route", "add", "fd00:2::/32", "dev", "net1");
     for (const [family, address] of [
       [4, "127.0.0.1"],
       [6, "::1"],
@@ -108,16 +159,18 @@ describe("the decision", () => {
         const options = { address, port, type: "stream" as const, netns: netns.fd, backlog: 4096 };
         const fd = check(loadAddon().listen(family === 6 ? { ...options, v6only: true } : options), "listen");
         fds.push(fd);
-        if (port === INBOUND_PORT) inbound.push({ family, index: 0, fd });
+        if (port === INBOUND_PORT) listeners.push({ family, index: 0, fd });
       }
     }
     backend = new EbpfBackend({ name: `shunt-test-${process.pid}-twin` });
-    const everything = specOf(
-      undefined,
-      { port: INBOUND_PORT, includePorts: "all", excludePorts: [], includeCidrs: "all", excludeCidrs: [] },
-      false,
-    );
-    scope = await backend.apply(everything, netns, inbound);
+    const everything = specOf(undefined, {
+      port: INBOUND_PORT,
+      includePorts: "all",
+      excludePorts: [],
+      includeCidrs: "all",
+      excludeCidrs: [],
+    });
+    scope = await backend.apply(everything, netns, listeners);
   });
 
   afterAll(() => {
@@ -153,23 +206,49 @@ describe("the decision", () => {
     loadAddon().closeFd(fd);
   };
 
+  /** What `explain` names is in the maps. */
+  const hasEntry = (question: Question, { item }: Decision): boolean => {
+    const { instance } = backend;
+    if (!instance) throw new Error("nothing is loaded");
+    const policy = instance.map("workloads").get(scope.slot)?.policy ?? 0;
+    const whole = (address: string) => ({ prefixLength: 64 + 128, policy, address });
+    switch (item?.kind) {
+      case undefined:
+        return true;
+      case "port": {
+        const { direction, action, port } = item;
+        return instance.map("ports").get({ policy, direction, action, port }) === 1;
+      }
+      case "cidr":
+        return instance.map("cidrs").get({ ...whole(item.cidr.address), kind: item.set }) === 1;
+      case "owner":
+        return instance.map("owners").get({ policy, kind: item.by, id: item.id }) !== undefined;
+      case "address":
+        return instance.map("local_addrs").get({ netns: netns.cookie(), address: item.address }) === 1;
+      case "interface":
+        return instance.map("cidrs").get({ ...whole(question.address), kind: "interface-route" }) === 1;
+      default:
+        return item satisfies never;
+    }
+  };
+
   it("is the one the connect programs take, whatever the policy", async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.option(outboundSpec, { nil: undefined, freq: 8 }),
         fc.option(inboundSpec, { nil: undefined }),
-        fc.boolean(),
+        extras,
         fc.array(
           fc.record({
-            address: fc.constantFrom(...addresses, "local4", "local6"),
+            address: fc.constantFrom(...addresses, "local4", "local6", "10.55.0.1"),
             port: ports,
             fromProxy: fc.boolean(),
           }),
           { minLength: 4, maxLength: 12 },
         ),
-        async (outbound, inbound, external, questions) => {
-          const spec = specOf(outbound, inbound, external);
-          await scope.update(spec);
+        async (outbound, inbound, extra, questions) => {
+          const spec = specOf(outbound, inbound, extra);
+          await scope.update(spec, listeners);
           const localAddresses = netns.localAddresses();
           for (const { address: named, port, fromProxy } of questions) {
             const address = named === "local4" ? lab.client.v4 : named === "local6" ? lab.client.v6 : named;
@@ -179,10 +258,15 @@ describe("the decision", () => {
               address,
               port,
               fromProxy,
+              owner: OWNER,
+              ...(fromProxy ? { mark: 0x539 } : {}),
+              ...(leavesByNet1(address) ? { interface: "net1" } : {}),
               localAddresses,
             };
             const reasons = counted("outbound", () => connectOnce(address, port, fromProxy));
-            expect(reasons, JSON.stringify({ question, spec })).toEqual({ [decide(spec, question).reason]: 1 });
+            const decision = decide(spec, question);
+            expect(reasons, JSON.stringify({ question, spec })).toEqual({ [decision.reason]: 1 });
+            expect(hasEntry(question, decision), JSON.stringify({ question, decision })).toBe(true);
           }
         },
       ),
@@ -192,7 +276,7 @@ describe("the decision", () => {
 
   it("takes a flow for the proxy's own while the note of it is fresh, and old notes are swept", async () => {
     const everything = { port: INBOUND_PORT, includePorts: "all", excludePorts: [], includeCidrs: "all" } as const;
-    await scope.update(specOf(undefined, { ...everything, excludeCidrs: [] }, false));
+    await scope.update(specOf(undefined, { ...everything, excludeCidrs: [] }), listeners);
     const { instance } = backend;
     if (!instance) throw new Error("nothing is loaded");
     const flows = instance.map("own_flows");
@@ -214,13 +298,17 @@ describe("the decision", () => {
       fc.asyncProperty(
         fc.option(outboundSpec, { nil: undefined }),
         inboundSpec,
-        fc.array(fc.record({ source: fc.constantFrom(...addresses, "127.0.0.6", "::6"), port: ports }), {
-          minLength: 4,
-          maxLength: 12,
-        }),
-        async (outbound, inbound, questions) => {
-          const spec = specOf(outbound, inbound, false);
-          await scope.update(spec);
+        extras,
+        fc.array(
+          fc.record({
+            source: fc.constantFrom(...addresses, "127.0.0.6", "::6"),
+            port: ports,
+          }),
+          { minLength: 4, maxLength: 12 },
+        ),
+        async (outbound, inbound, extra, questions) => {
+          const spec = specOf(outbound, inbound, extra);
+          await scope.update(spec, listeners);
           for (const { source, port } of questions) {
             const v6 = source.startsWith("fe80:") ? "fe80::9" : lab.client.v6;
             const address = ipFamily(source) === 4 ? lab.client.v4 : v6;
@@ -242,6 +330,7 @@ describe("the decision", () => {
             const silent = decision.reason === "own-listener" && (source === "127.0.0.1" || source === "::1");
             expect(reasons, JSON.stringify({ question, spec })).toEqual(silent ? {} : { [decision.reason]: 1 });
             expect(steered).toBe(decision.verdict === "redirect");
+            expect(hasEntry(question, decision), JSON.stringify({ question, decision })).toBe(true);
           }
         },
       ),
@@ -249,6 +338,12 @@ describe("the decision", () => {
     );
   });
 });
+
+function leavesByNet1(address: string): boolean {
+  const inside = (range: (typeof BY_NET1)[number]): boolean =>
+    ipFamily(range.address) === ipFamily(address) && cidrContains(range, address);
+  return BY_NET1.some(inside) && !inside(BY_ETH0);
+}
 
 /** struct bpf_sk_lookup, <linux/bpf.h>: what BPF_PROG_TEST_RUN takes as its context (≥ 5.13). */
 function lookupContext(remote: string, local: string, localPort: number): Uint8Array {

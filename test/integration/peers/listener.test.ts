@@ -52,6 +52,16 @@ describe("a listener of another process on the inbound port", () => {
     }
   });
 
+  it("gets the first connection after it began to listen, however soon that comes", async () => {
+    await using pair = await peerPair({ server: INBOUND_ONLY });
+    for (const family of [4, 6] as const) {
+      await using proxy = await start(pair);
+      const { server, client } = pair.lab;
+      const answer = await ask("python", client.path, family === 4 ? server.v4 : server.v6, 80);
+      expect(Number(answer.server)).toBe(proxy.process.child.pid);
+    }
+  });
+
   it("is joined by another process before it ends, and no connection is refused", async () => {
     await using pair = await peerPair({ server: INBOUND_ONLY });
     const found = (pid: number): Promise<unknown> =>

@@ -52,7 +52,7 @@ describe("explain", () => {
     const { status, out } = await shunt([...question, "--workload", "blue", "--socket", socket]);
     expect(status).toBe(0);
     expect(out).toBe(
-      "blue outbound [fd00::1]:443: redirect\n  reason   all-included\n  rule     outbound.includeCidrs: *\n  goes to  127.0.0.1:15001\n",
+      "blue outbound [fd00::1]:443: redirect\n  reason      all-included\n  rule        outbound.includeCidrs: *\n  decided by  workloads[1].flags OUTBOUND_ALL\n  goes to     127.0.0.1:15001\n",
     );
     const json = await shunt([...question, "--workload", "blue", "--socket", socket, "--json", "--source", "::2"]);
     expect(JSON.parse(json.out)).toMatchObject({
