@@ -4,6 +4,7 @@ import { DNS_CAPTURES, FAIL_MODES, MODES } from "../config/model.ts";
 import { PRESET_NAMES } from "../config/presets.ts";
 import { LOG_FORMATS, LOG_LEVELS } from "../util/log.ts";
 import type { CommandSpec, Completion, SwitchSpec, ValueSpec } from "./command-spec.ts";
+import { ISTIO_OPTIONS } from "./istio/flag-table.ts";
 import * as parse from "./option-values.ts";
 
 export const SHELLS = ["bash", "zsh", "fish"] as const;
@@ -243,6 +244,21 @@ export const COMMANDS: readonly CommandSpec[] = [
     ],
     arguments: [],
     examples: ["shunt clean", "shunt clean --all --json"],
+  },
+  {
+    name: "istio-iptables",
+    summary: "make Istio's sidecar rules, in the place of Istio's command of that name",
+    description: [
+      "Flags, short flags, variables, defaults and rules are those of Istio's `istio-iptables`; docs/istio-compatibility.md has them all, and every departure. Flags beat variables, which have a flag's name in upper case with _ for -.",
+      "Ends with 1 when something is wrong, a flag included, and 126 when the validation fails.",
+    ],
+    options: ISTIO_OPTIONS,
+    arguments: [],
+    examples: [
+      "shunt istio-iptables -p 15001 -z 15006 -u 1337 -m REDIRECT -i '*' -x '' -b '*' -d 15090,15021,15020",
+      "shunt istio-iptables -b '*' -i '*' --dry-run",
+      "shunt istio-iptables --cleanup-only",
+    ],
   },
   {
     name: "completion",

@@ -23,11 +23,20 @@ const COMMAND_FUNCTIONS: Readonly<Record<string, () => Promise<CommandFunction>>
   completion: async () => (await import("./commands/completion.ts")).runCompletion,
 };
 
+/** Takes its arguments apart by itself, as Istio's command does. */
+const ISTIO_IPTABLES = "istio-iptables";
+
 /** `argv` is without interpreter and script. Answers with the exit status and never throws. */
 export async function runCli(argv: readonly string[], io: CliIo, actions: Actions): Promise<number> {
   let command: string | undefined;
   try {
-    const invocation = parseArguments(argv, actions.version, io);
+    if (argv[0] === ISTIO_IPTABLES) {
+      command = ISTIO_IPTABLES;
+      const { runIstioIptables } = await import("./commands/istio-iptables.ts");
+      const status = await runIstioIptables(argv.slice(1), io);
+      if (status !== undefined) return status;
+    }
+    const invocation = parseArguments(command === undefined ? argv : [command, "--help"], actions.version, io);
     if (invocation === undefined) return EXIT.ok;
     command = invocation.command;
     const load = COMMAND_FUNCTIONS[command];
@@ -51,5 +60,6 @@ function describe(error: unknown, command: string | undefined): string {
 function statusOf(error: unknown, command: string | undefined): number {
   if (causedBy(error, UsageError) !== undefined) return EXIT.usage;
   if (command === "exec") return EXIT.execFailed;
+  if (command === ISTIO_IPTABLES) return EXIT.failure;
   return causedBy(error, UnsupportedError) === undefined ? EXIT.failure : EXIT.unavailable;
 }

@@ -38,10 +38,11 @@ export function commandReference(spec: CommandSpec): string {
 }
 
 function optionRow(option: OptionSpec): string[] {
-  if (option.kind === "switch") return [code(option.long), option.description];
+  const names = option.short === undefined ? option.long : `${option.short}, ${option.long}`;
+  if (option.kind === "switch") return [code(names), option.description];
   const choices = option.choices === undefined ? "" : `; one of ${option.choices.map(code).join(", ")}`;
   const again = option.repeatable === true ? "; may be given again" : "";
-  return [code(`${option.long} ${option.metavar}`), `${option.description}${choices}${again}`];
+  return [code(`${names} ${option.metavar}`), `${option.description}${choices}${again}`];
 }
 
 function rowsOf(schema: Schema, prefix: string): string[][] {
@@ -67,7 +68,7 @@ function code(text: string): string {
   return `\`${text}\``;
 }
 
-function markdown(head: readonly string[], rows: readonly (readonly string[])[]): string {
+export function markdown(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string =>
     `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
   return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
