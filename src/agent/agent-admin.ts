@@ -12,6 +12,7 @@ import type { Agent } from "./agent.ts";
 import { agentMetrics } from "./agent-metrics.ts";
 import { agentStatus } from "./agent-status.ts";
 import { explain } from "./explain.ts";
+import { refreshCounters } from "./fresh-counters.ts";
 
 /** What the admin server tells of a running agent. */
 export class AgentAdmin implements AdminSource {
@@ -47,8 +48,10 @@ export class AgentAdmin implements AdminSource {
     if (this.#followers.size > 0) this.#tell({ ...record, state: "closed" });
   }
 
-  metrics(): readonly MetricFamily[] {
-    return agentMetrics(this.#running(), this.#ready);
+  async metrics(): Promise<readonly MetricFamily[]> {
+    const agent = this.#running();
+    await refreshCounters(agent);
+    return agentMetrics(agent, this.#ready);
   }
 
   ready(): { readonly ready: boolean; readonly reason: string } {
@@ -69,7 +72,9 @@ export class AgentAdmin implements AdminSource {
   }
 
   async status(): Promise<StatusReport> {
-    return agentStatus(this.#running(), this.#config, this.ready(), this.#problems);
+    const agent = this.#running();
+    await refreshCounters(agent);
+    return agentStatus(agent, this.#config, this.ready(), this.#problems);
   }
 
   async flows(): Promise<readonly Flow[]> {

@@ -18,7 +18,7 @@ export function agentMetrics(agent: Agent, ready: boolean): MetricFamily[] {
     ),
     counter(
       "shunt_verdicts_total",
-      "Decisions of the eBPF programs, by workload, direction and reason.",
+      "Decisions of the eBPF programs and of nftables rules, by workload, direction and reason.",
       verdicts(agent),
     ),
     gauge("shunt_connections_active", "Connections the proxy carries now.", [{ value: stats.active }]),

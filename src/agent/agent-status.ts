@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { StatusReport, WorkloadStatus } from "../config/formats/status.ts";
 import { type AgentConfig, formatTarget, type WorkloadConfig } from "../config/model.ts";
+import { mechanismsOf } from "../intercept/mechanisms.ts";
 import type { Agent } from "./agent.ts";
 import { version } from "./version.ts";
 import type { Workload } from "./workload/workload.ts";
@@ -61,14 +62,15 @@ async function workloadStatus(
 ): Promise<WorkloadStatus> {
   const { config, spec, selected } = workload;
   const { mode, interception } = selected;
+  const { outbound, inbound } = mechanismsOf(interception);
   const idle = spec.outbound || spec.inbound ? undefined : "neither direction is enabled: nothing is intercepted";
   const wrong = problem?.message ?? workload.targetProblem ?? workload.proxyProblem ?? idle;
   return {
     name: config.name,
     target: formatTarget(config.target),
     mode,
-    outbound: spec.outbound ? (mode === "iptables" ? "iptables" : "ebpf") : "off",
-    inbound: spec.inbound ? (mode === "ebpf" ? "ebpf" : "iptables") : "off",
+    outbound: spec.outbound ? outbound : "off",
+    inbound: spec.inbound ? inbound : "off",
     failMode: config.failMode,
     listeners: workload.listeners.map(({ direction, protocol, address, port }) => ({
       direction,

@@ -22,6 +22,9 @@ export const ANY: readonly ListenerAddress[] = [
   { family: 6, address: "::" },
 ];
 
+/** Where the listener of a direction is reached: `transparent` is loopback, for connections to any address (TPROXY). */
+export type Reach = "loopback" | "any" | "transparent";
+
 const PORT_ATTEMPTS = 16;
 const SOCKETS_OF_THIS_PROCESS = "/proc/self/fd";
 
@@ -51,8 +54,8 @@ export function inodeOf(fd: number): number | undefined {
 }
 
 /** One listening socket of a reuseport group inside the namespace; the fd is the caller's. */
-export function listenerFd(netns: NetworkNamespace, address: string, port: number): number {
-  return makeListenSocket({ address, port, netnsFd: netns.fd, mark: PROXY_MARK });
+export function listenerFd(netns: NetworkNamespace, address: string, port: number, transparent = false): number {
+  return makeListenSocket({ address, port, netnsFd: netns.fd, mark: PROXY_MARK, transparent });
 }
 
 /** A bound UDP socket inside the namespace; the fd is the caller's. */

@@ -16,7 +16,6 @@ import { notifySystemd, type ServiceState } from "../util/notify-systemd.ts";
 import { ShuntError } from "../util/shunt-error.ts";
 import { Agent } from "./agent.ts";
 import { AgentAdmin } from "./agent-admin.ts";
-import { toRequestedMode } from "./requested-mode.ts";
 import { requirePrivileges } from "./require-privileges.ts";
 import { readState, ScopeLock, type WorkloadTrace } from "./scope-lock.ts";
 import { resolveAll } from "./target.ts";
@@ -51,7 +50,7 @@ export async function runAgent(config: AgentConfig, options: RunOptions, signal:
   const admin = new AgentAdmin(config);
   const agent = await Agent.start({
     name: config.name,
-    mode: toRequestedMode(config.mode),
+    mode: config.mode,
     workers: config.workers,
     timeouts: config.proxy,
     log,

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import type { CleanItem } from "../config/formats/clean-report.ts";
 import { iptablesBackend } from "../intercept/iptables/backend.ts";
 import { NetworkNamespace } from "../intercept/network-namespace.ts";
+import { nftablesBackend } from "../intercept/nftables/backend.ts";
 import { removePassthroughAddress } from "./passthrough-address.ts";
 import { removePreserveSourceRouting } from "./preserve-source.ts";
 import type { WorkloadTrace } from "./scope-lock.ts";
@@ -25,9 +26,12 @@ export async function undoTrace(
   const sharers = inForce.filter(({ netns }) => netns === path);
   const hasRules = (one: WorkloadTrace): boolean => one.mode !== "ebpf";
   if (hasRules(trace) && !sharers.some((other) => other.workload === workload && hasRules(other))) {
-    await attempt({ kind: "iptables", name: `rules of ${workload} in ${path}` }, () =>
-      iptablesBackend.remove(path, workload),
-    );
+    // While it is being decided how, and in mixed mode, it can have been any of them.
+    for (const backend of [iptablesBackend, nftablesBackend]) {
+      await attempt({ kind: backend.name, name: `rules of ${workload} in ${path}` }, () =>
+        backend.remove(path, workload),
+      );
+    }
   }
   if (fwmarkAccept !== undefined && !sharers.some((other) => other.fwmarkAccept !== undefined)) {
     await attempt(

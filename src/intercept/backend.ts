@@ -102,6 +102,8 @@ export interface Interception extends Disposable {
    */
   update(spec: InterceptSpec, listeners?: readonly InboundListener[]): Promise<void>;
   counters(): VerdictCounters | undefined;
+  /** Asks the kernel for what `counters` tells; absent where that asks by itself. */
+  refreshCounters?(): Promise<void>;
   /** What of this interception gives a decision, for `explain`. */
   readonly ruleFor?: RuleFor;
   remove(): Promise<void>;

@@ -67,7 +67,15 @@ export class CompositeInterception implements Interception {
   }
 
   counters(): VerdictCounters | undefined {
-    return this.outbound.counters();
+    const outbound = this.outbound.counters();
+    const inbound = this.inbound.counters();
+    if (!outbound && !inbound) return undefined;
+    return { outbound: outbound?.outbound ?? {}, inbound: (inbound ?? outbound)?.inbound ?? {} };
+  }
+
+  async refreshCounters(): Promise<void> {
+    await this.outbound.refreshCounters?.();
+    await this.inbound.refreshCounters?.();
   }
 
   readonly ruleFor: RuleFor = (spec, question, decision) => {

@@ -17,10 +17,13 @@ export type OriginalDestinationSource =
       readonly datagramsFd: number;
       readonly netnsCookie: string;
     }
-  /** SO_ORIGINAL_DST or its IPv6 twin: conntrack remembers what a REDIRECT rule changed. */
-  | { readonly kind: "conntrack" }
+  /**
+   * SO_ORIGINAL_DST or its IPv6 twin: conntrack remembers what a redirect rule changed. `interception` tells whose rules;
+   * iptables' when absent.
+   */
+  | { readonly kind: "conntrack"; readonly interception?: "iptables" | "nftables" }
   /** The accepted socket's own address: sk_lookup and TPROXY do not change it. */
-  | { readonly kind: "local-address" };
+  | { readonly kind: "local-address"; readonly interception?: "ebpf" | "tproxy" };
 
 interface Accepted {
   readonly fd: number;
@@ -34,8 +37,9 @@ export interface OriginalDestinationLookup extends Disposable {
 }
 
 /** How connections of this source come to the proxy, as records name it. */
-export function interceptionOf(source: OriginalDestinationSource): "ebpf" | "iptables" {
-  return source.kind === "conntrack" ? "iptables" : "ebpf";
+export function interceptionOf(source: OriginalDestinationSource): "ebpf" | "iptables" | "tproxy" | "nftables" {
+  if (source.kind === "ebpf-map") return "ebpf";
+  return source.interception ?? (source.kind === "conntrack" ? "iptables" : "ebpf");
 }
 
 export function createOriginalDestinationLookup(source: OriginalDestinationSource): OriginalDestinationLookup {
@@ -43,15 +47,19 @@ export function createOriginalDestinationLookup(source: OriginalDestinationSourc
     case "ebpf-map":
       return fromConnections(source.originalsFd, BigInt(source.netnsCookie));
     case "conntrack":
-      return withoutHandle(fromConntrack(loadAddon()));
+      return withoutHandle(fromConntrack(loadAddon(), interceptionOf(source)));
     case "local-address":
-      return withoutHandle(({ local }) => ({ ...local, interception: "ebpf" }));
+      return fromSocket(interceptionOf(source));
   }
 }
 
 /** For datagrams: `local` is where one arrived. Undefined where the source knows connections alone. */
 export function createDatagramLookup(source: OriginalDestinationSource): OriginalDestinationLookup | undefined {
   return source.kind === "ebpf-map" ? fromDatagrams(source.datagramsFd, BigInt(source.netnsCookie)) : undefined;
+}
+
+function fromSocket(interception: string): OriginalDestinationLookup {
+  return withoutHandle(({ local }) => ({ ...local, interception }));
 }
 
 function fromConnections(fd: number, netns: bigint): OriginalDestinationLookup {
@@ -78,11 +86,11 @@ function destinationOf(found: Original | undefined): ReturnType<OriginalDestinat
   return found && { address: found.address, port: found.port, interception: "ebpf" };
 }
 
-function fromConntrack(addon: NativeAddon) {
+function fromConntrack(addon: NativeAddon, interception: string) {
   return ({ fd, local }: Accepted) => {
     const found = addon.originalDestination(fd, local.address.includes(":") ? 6 : 4);
     // ENOENT: no rule changed this connection, the client meant the proxy itself.
-    return typeof found === "number" ? undefined : { ...found, interception: "iptables" };
+    return typeof found === "number" ? undefined : { ...found, interception };
   };
 }
 

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import { ShuntError } from "../util/shunt-error.ts";
-import type { Interception } from "./backend.ts";
+import type { BackendName, Interception } from "./backend.ts";
 import { CompositeInterception, inboundOf, outboundOf } from "./composite.ts";
 import type { InterceptSpec } from "./spec.ts";
 
-/** What a user may ask for, and what can come of it. */
-export type RequestedMode = "auto" | "ebpf" | "mixed" | "iptables";
-export type Mode = "ebpf" | "mixed" | "iptables";
+/** What can come of a request. `mixed` is eBPF outbound and rules inbound; the others are back-ends. */
+export type Mode = "mixed" | BackendName;
+/** What a user may ask for. */
+export type RequestedMode = "auto" | Mode;
 
 /** Makes a spec take effect in one way; rejects, leaving nothing behind, where the machine cannot. */
 export type Apply = (spec: InterceptSpec) => Promise<Interception>;
+export type Appliers = Readonly<Record<BackendName, Apply>>;
 
 export interface Selected {
   readonly mode: Mode;
@@ -21,12 +23,10 @@ export interface Selected {
 /** Nothing that was tried worked; the message has every attempt with its reason. */
 export class NoInterceptionError extends ShuntError<"ERR_INTERCEPT_IMPOSSIBLE"> {}
 
-const ORDER: Readonly<Record<RequestedMode, readonly Mode[]>> = {
-  auto: ["ebpf", "mixed", "iptables"],
-  ebpf: ["ebpf"],
-  mixed: ["mixed"],
-  iptables: ["iptables"],
-};
+/** TPROXY is never taken for somebody who has not asked for it: it changes the routing of the namespace. */
+const AUTO: readonly Mode[] = ["ebpf", "mixed", "iptables", "nftables"];
+/** What takes inbound connections in mixed mode, the first that works. */
+const MIXED_INBOUND = ["iptables", "nftables"] as const;
 
 /**
  * Tries the modes in order and takes the first that the kernel accepts. What a version number promises is not
@@ -35,15 +35,14 @@ const ORDER: Readonly<Record<RequestedMode, readonly Mode[]>> = {
 export async function selectInterception(
   requested: RequestedMode,
   spec: InterceptSpec,
-  ebpf: Apply,
-  iptables: Apply,
+  appliers: Appliers,
 ): Promise<Selected> {
   const refusals: string[] = [];
-  for (const mode of ORDER[requested]) {
-    // With one direction off, mixed is what ebpf or iptables alone would be.
+  for (const mode of requested === "auto" ? AUTO : [requested]) {
+    // With one direction off, mixed is what ebpf or rules alone would be.
     if (requested === "auto" && mode === "mixed" && (!spec.inbound || !spec.outbound)) continue;
     try {
-      const interception = await applyMode(mode, spec, ebpf, iptables);
+      const interception = mode === "mixed" ? await applyMixed(spec, appliers) : await appliers[mode](spec);
       return { mode, interception, reason: refusals.join("; ") };
     } catch (error) {
       refusals.push(`${mode}: ${(error as Error).message}`);
@@ -54,14 +53,16 @@ export async function selectInterception(
   throw new NoInterceptionError("ERR_INTERCEPT_IMPOSSIBLE", refusals.join("; "));
 }
 
-async function applyMode(mode: Mode, spec: InterceptSpec, ebpf: Apply, iptables: Apply): Promise<Interception> {
-  if (mode === "ebpf") return ebpf(spec);
-  if (mode === "iptables") return iptables(spec);
-  const outbound = await ebpf(outboundOf(spec));
-  try {
-    return new CompositeInterception(outbound, await iptables(inboundOf(spec)), spec);
-  } catch (error) {
-    await outbound.remove();
-    throw error;
+async function applyMixed(spec: InterceptSpec, appliers: Appliers): Promise<Interception> {
+  const outbound = await appliers.ebpf(outboundOf(spec));
+  const refusals: Error[] = [];
+  for (const backend of MIXED_INBOUND) {
+    try {
+      return new CompositeInterception(outbound, await appliers[backend](inboundOf(spec)), spec);
+    } catch (error) {
+      refusals.push(error as Error);
+    }
   }
+  await outbound.remove();
+  throw new AggregateError(refusals, refusals.map(({ message }) => message).join("; "));
 }

@@ -5,6 +5,8 @@ import { ShuntError } from "./shunt-error.ts";
 export interface RunOptions {
   /** Text written to the program's standard input; nothing (end of file at once) when absent. */
   readonly stdin?: string;
+  /** An open file to be standard input instead; stays the caller's. */
+  readonly stdinFd?: number;
   /** Killed with SIGKILL after this time; 30 s when absent. */
   readonly timeoutMs?: number;
   readonly env?: NodeJS.ProcessEnv;
@@ -75,7 +77,7 @@ export function run(program: string, args: readonly string[], options: RunOption
       return;
     }
     const child = spawn(program, [...args], {
-      stdio: ["pipe", "pipe", "pipe"],
+      stdio: [options.stdinFd ?? "pipe", "pipe", "pipe"],
       env: options.env ?? process.env,
     });
     const stdout: Buffer[] = [];
@@ -100,11 +102,11 @@ export function run(program: string, args: readonly string[], options: RunOption
       options.signal?.removeEventListener("abort", onAbort);
     };
 
-    child.stdout.on("data", collect(stdout));
-    child.stderr.on("data", collect(stderr));
+    child.stdout?.on("data", collect(stdout));
+    child.stderr?.on("data", collect(stderr));
     // A program that ends without reading its input is judged by its status, not by our EPIPE.
-    child.stdin.on("error", () => {});
-    child.stdin.end(options.stdin ?? "");
+    child.stdin?.on("error", () => {});
+    child.stdin?.end(options.stdin ?? "");
     child.on("error", (error: NodeJS.ErrnoException) => {
       release();
       const missing = error.code === "ENOENT";

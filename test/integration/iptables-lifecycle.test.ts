@@ -281,6 +281,7 @@ describe("the probe", () => {
       ipv6: { ok: true },
       cgroupMatch: { ok: true },
       dnsZones: { ok: true },
+      tproxy: { ok: true },
     });
   });
 

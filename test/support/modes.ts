@@ -3,11 +3,18 @@ import { describe } from "vitest";
 import { findCommand } from "../../scripts/setup/machine.mjs";
 
 /** Every way the agent intercepts; tests of what a user sees run in all of them. */
-export const MODES = ["ebpf", "mixed", "iptables"] as const;
+export const MODES = ["ebpf", "mixed", "iptables", "nftables"] as const;
 export type Mode = (typeof MODES)[number];
 
+const NEEDED: Readonly<Record<Mode, readonly string[]>> = {
+  ebpf: [],
+  mixed: ["iptables-restore", "ip6tables-restore"],
+  iptables: ["iptables-restore", "ip6tables-restore"],
+  nftables: ["nft"],
+};
+
 /** What records say of a connection in each direction. */
-export function interceptionOf(mode: Mode, direction: "outbound" | "inbound"): "ebpf" | "iptables" {
+export function interceptionOf(mode: Mode, direction: "outbound" | "inbound"): "ebpf" | "iptables" | "nftables" {
   if (mode === "mixed") return direction === "outbound" ? "ebpf" : "iptables";
   return mode;
 }
@@ -24,6 +31,5 @@ export function inEveryMode(title: string, suite: (mode: Mode) => void): void {
 }
 
 function missingProgram(mode: Mode): string | undefined {
-  const needed = mode === "ebpf" ? [] : ["iptables-restore", "ip6tables-restore"];
-  return needed.find((program) => findCommand(program) === undefined);
+  return NEEDED[mode].find((program) => findCommand(program) === undefined);
 }

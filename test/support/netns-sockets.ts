@@ -9,6 +9,8 @@ export interface Told {
   readonly who: string;
   readonly original: SocketAddress | null;
   readonly client: string;
+  /** Address and port of the socket that took it. */
+  readonly local: SocketAddress;
 }
 
 const CONNECT_DEADLINE_MS = 10_000 * Number(process.env["SHUNT_PATIENCE"] ?? "1");
@@ -24,7 +26,7 @@ export class NetnsSockets implements Disposable {
   }
 
   /** Answers each connection with one line of JSON that says `who` and the original destination from conntrack. */
-  async tellingServer(who: string, address: string, port: number): Promise<void> {
+  async tellingServer(who: string, address: string, port: number, { transparent = false } = {}): Promise<void> {
     const family = address.includes(":") ? 6 : 4;
     const fd = this.#addon.listen({
       address,
@@ -33,6 +35,7 @@ export class NetnsSockets implements Disposable {
       netns: this.fd,
       reuseAddress: true,
       v6only: family === 6,
+      transparent,
     });
     if (fd < 0) throw new Error(`listen ${address} ${port}: ${fd}`);
     const server = createServer((socket) => {
@@ -41,6 +44,7 @@ export class NetnsSockets implements Disposable {
         who,
         original: typeof original === "number" ? null : { address: original.address, port: original.port },
         client: socket.remoteAddress ?? "",
+        local: { address: socket.localAddress ?? "", port: socket.localPort ?? 0 },
       };
       socket.on("error", () => {});
       socket.end(`${JSON.stringify(told)}\n`);
@@ -56,7 +60,7 @@ export class NetnsSockets implements Disposable {
   async ask(
     address: string,
     port: number,
-    options: { mark?: number; bindAddress?: string } = {},
+    options: { mark?: number; bindAddress?: string; bindPort?: number } = {},
   ): Promise<Told | number> {
     const fd = this.#addon.bindSocket({ address, port, netns: this.fd, ...options });
     if (fd < 0) return fd;

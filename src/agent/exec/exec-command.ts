@@ -8,7 +8,6 @@ import { RecordFile } from "../../telemetry/record-file.ts";
 import { createLogger } from "../../util/log.ts";
 import { ShuntError } from "../../util/shunt-error.ts";
 import { Agent } from "../agent.ts";
-import { toRequestedMode } from "../requested-mode.ts";
 import { requirePrivileges } from "../require-privileges.ts";
 import type { WorkloadTrace } from "../scope-lock.ts";
 import { takeExecScope } from "./exec-scope.ts";
@@ -51,7 +50,7 @@ export async function execCommand(options: ExecOptions): Promise<number> {
   lock.save({ workloads: [traceOf(config, options.netns, cgroup.path)], cgroups: [cgroup.path] });
   await using agent = await Agent.start({
     name,
-    mode: toRequestedMode(options.mode),
+    mode: options.mode,
     workers: options.workers,
     timeouts: options.proxy,
     log,

@@ -16,6 +16,8 @@ export interface GroupRequest {
   /** 0 asks for a free one. */
   readonly port: number;
   readonly addresses: readonly ListenerAddress[];
+  /** Takes connections to addresses that are not its own. */
+  readonly transparent: boolean;
   /** The port is this workload's already, on other addresses. */
   readonly reserved?: boolean;
 }
@@ -65,7 +67,7 @@ export class ListenerGroup {
       for (const address of addresses) {
         this.#names.set(`${workload}/${direction}/${address.family}#${++made}`, address);
         for (let index = 0; index < pool.size; index++) {
-          const fd = listenerFd(netns, address.address, this.port);
+          const fd = listenerFd(netns, address.address, this.port, request.transparent);
           this.#sockets.push({ family: address.family, index, fd });
           this.#inodes.set(`${address.family}/${index}`, inodeOf(fd));
         }
@@ -96,7 +98,8 @@ export class ListenerGroup {
     return this.#sockets;
   }
 
-  fits({ direction, port, addresses }: GroupRequest): boolean {
+  fits({ direction, port, addresses, transparent }: GroupRequest): boolean {
+    if (transparent !== this.request.transparent) return false;
     if (direction !== this.request.direction || addresses.length !== this.request.addresses.length) return false;
     if (addresses.some(({ address }, index) => address !== this.request.addresses[index]?.address)) return false;
     return port === 0 ? this.request.port === 0 : port === this.port;
@@ -165,7 +168,7 @@ export class ListenerGroup {
     const held = this.#sockets.find((socket) => socket.family === family && socket.index === index);
     if (held && !this.#settled)
       return check(loadAddon().duplicate(held.fd), "dup", `listener on ${address} port ${this.port}`);
-    const fd = listenerFd(this.#netns, address, this.port);
+    const fd = listenerFd(this.#netns, address, this.port, this.request.transparent);
     this.#inodes.set(`${family}/${index}`, inodeOf(fd));
     if (!this.#retired) this.#onReplacement({ family, index, fd });
     return fd;

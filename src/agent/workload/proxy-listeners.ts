@@ -3,9 +3,14 @@ import type { WorkloadConfig } from "../../config/model.ts";
 import type { Direction, InboundListener } from "../../intercept/backend.ts";
 import type { NetworkNamespace } from "../../intercept/network-namespace.ts";
 import type { OpenConnection } from "../../proxy/open-connection.ts";
-import { ANY, type ListenerAddress, LOOPBACK } from "../listener-sockets.ts";
+import { ANY, LOOPBACK, type Reach } from "../listener-sockets.ts";
 import type { WorkerPool } from "../workers/worker-pool.ts";
 import { type GroupRequest, ListenerGroup, type ListenerRoute } from "./listener-group.ts";
+
+/** By what addresses the listeners of each direction are reached. */
+export type Reaches = Readonly<Record<Direction, Reach>>;
+
+type Place = Pick<GroupRequest, "addresses" | "transparent">;
 
 /** The listeners of one configuration, by direction. */
 export type ListenerSet = ReadonlyMap<Direction, ListenerGroup>;
@@ -38,18 +43,13 @@ export class ProxyListeners {
     );
   }
 
-  /**
-   * Listens where `config` wants it and nobody does yet. `anywhere`: inbound on every address, for rules lead there, and
-   * not to loopback. Throws a SystemError when a port is taken; then nothing has changed.
-   */
-  open(config: WorkloadConfig, anywhere: boolean): ListenerSet {
-    const loopback = this.#netns.hasIpv6() ? LOOPBACK : LOOPBACK.slice(0, 1);
+  /** Listens where `config` wants it and nobody does yet. Throws a SystemError when a port is taken; then nothing has changed. */
+  open(config: WorkloadConfig, reaches: Reaches): ListenerSet {
     const set = new Map<Direction, ListenerGroup>();
     try {
       for (const direction of wanted(config)) {
-        const everywhere = direction === "inbound" && anywhere;
-        const addresses = everywhere ? ANY.slice(0, loopback.length) : loopback;
-        set.set(direction, this.#group(config, { direction, port: config[direction].port, addresses }));
+        const place = this.#placeFor(reaches[direction]);
+        set.set(direction, this.#group(config, { direction, port: config[direction].port, ...place }));
       }
       return set;
     } catch (error) {
@@ -58,14 +58,18 @@ export class ProxyListeners {
     }
   }
 
-  /** The same set with inbound on every address, or on loopback; the group it had, if it is not in use, is closed. */
-  async moveInbound(config: WorkloadConfig, set: ListenerSet, anywhere: boolean): Promise<ListenerSet> {
-    const before = set.get("inbound");
-    const addresses = (anywhere ? ANY : LOOPBACK).slice(0, before?.request.addresses.length);
-    if (!before || sameAddresses(before.request.addresses, addresses)) return set;
-    const group = this.#make(config, { direction: "inbound", port: before.port, addresses, reserved: true });
-    if (!this.#knows(before)) await before.close();
-    return new Map([...set, ["inbound", group]]);
+  /** The same set reached otherwise, on the same ports; a group it had, if it is not in use, is closed. */
+  async move(config: WorkloadConfig, set: ListenerSet, reaches: Partial<Reaches>): Promise<ListenerSet> {
+    let moved = set;
+    for (const [direction, before] of set) {
+      const reach = reaches[direction];
+      const place = reach && this.#placeFor(reach);
+      if (!place || isAt(before.request, place)) continue;
+      const group = this.#make(config, { direction, port: before.port, ...place, reserved: true });
+      moved = new Map([...moved, [direction, group]]);
+      if (!this.#knows(before)) await before.close();
+    }
+    return moved;
   }
 
   /** Has the new ones of the set accept. */
@@ -128,6 +132,11 @@ export class ProxyListeners {
     await Promise.all(all.map((group) => group.close()));
   }
 
+  #placeFor(reach: Reach): Place {
+    const addresses = (reach === "any" ? ANY : LOOPBACK).slice(0, this.#netns.hasIpv6() ? undefined : 1);
+    return { addresses, transparent: reach === "transparent" };
+  }
+
   #group(config: WorkloadConfig, request: GroupRequest): ListenerGroup {
     const fitting = this.#all().find((group) => group.accepts && group.fits(request));
     return fitting ?? this.#make(config, { ...request, reserved: this.#isOwnElsewhere(request) });
@@ -141,10 +150,10 @@ export class ProxyListeners {
   }
 
   /** Loopback beside every address: the kernel tells them apart, and both are ours. */
-  #isOwnElsewhere({ direction, port, addresses }: GroupRequest): boolean {
+  #isOwnElsewhere({ direction, port, ...place }: GroupRequest): boolean {
     return this.#all().some(
       ({ accepts, port: taken, request }) =>
-        accepts && request.direction === direction && taken === port && !sameAddresses(request.addresses, addresses),
+        accepts && request.direction === direction && taken === port && !isAt(request, place),
     );
   }
 
@@ -157,8 +166,8 @@ export class ProxyListeners {
   }
 }
 
-function sameAddresses(a: readonly ListenerAddress[], b: readonly ListenerAddress[]): boolean {
-  return a[0]?.address === b[0]?.address;
+function isAt(request: Place, place: Place): boolean {
+  return request.transparent === place.transparent && request.addresses[0]?.address === place.addresses[0]?.address;
 }
 
 function wanted({ outbound, inbound, proxy }: WorkloadConfig): Direction[] {

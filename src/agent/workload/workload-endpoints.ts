@@ -11,7 +11,7 @@ import type { SpecFacts } from "../intercept-spec.ts";
 import { ExternalProxy } from "./external-proxy.ts";
 import type { ListenerRoute } from "./listener-group.ts";
 import { routeFor } from "./listener-route.ts";
-import { type ListenerSet, ProxyListeners } from "./proxy-listeners.ts";
+import { type ListenerSet, ProxyListeners, type Reaches } from "./proxy-listeners.ts";
 import type { WorkloadContext } from "./workload-context.ts";
 import { type DnsPlan, WorkloadDns } from "./workload-dns.ts";
 
@@ -60,10 +60,10 @@ export class WorkloadEndpoints {
   }
 
   /** Binds and listens where `config` wants it and nobody does yet. Throws, with nothing changed, when it cannot. */
-  async open(config: WorkloadConfig, anywhere: boolean): Promise<EndpointSet> {
+  async open(config: WorkloadConfig, reaches: Reaches): Promise<EndpointSet> {
     const dns = this.#dns.open(config);
     try {
-      return { config, dns, listeners: this.#listeners.open(config, anywhere) };
+      return { config, dns, listeners: this.#listeners.open(config, reaches) };
     } catch (error) {
       await this.#dns.discard(dns);
       throw error;
@@ -94,10 +94,10 @@ export class WorkloadEndpoints {
     await this.#listeners.update((direction) => this.#route(direction, set, interception, this.#others(direction)));
   }
 
-  /** Has inbound listen on every address, or on loopback; to be started later where `interception` is not there yet. */
-  async moveInbound(set: EndpointSet, anywhere: boolean, interception: Interception | undefined): Promise<void> {
+  /** Has the listeners be reached otherwise; those moved are to be started later where `interception` is not there yet. */
+  async move(set: EndpointSet, reaches: Partial<Reaches>, interception: Interception | undefined): Promise<void> {
     const before = set.listeners;
-    set.listeners = await this.#listeners.moveInbound(set.config, before, anywhere);
+    set.listeners = await this.#listeners.move(set.config, before, reaches);
     if (!interception || set.listeners === before) return;
     await this.#listeners.start(set.listeners, (direction) =>
       this.#route(direction, set, interception, this.#others(direction)),

@@ -2,20 +2,21 @@
 import { isDeepStrictEqual } from "node:util";
 import type { InboundListener, Interception } from "../../intercept/backend.ts";
 import { partsOf } from "../../intercept/composite.ts";
-import { IptablesInterception } from "../../intercept/iptables/interception.ts";
 import type { NetworkNamespace } from "../../intercept/network-namespace.ts";
 import { between, passAll } from "../../intercept/pass-all.ts";
 import { type RequestedMode, type Selected, selectInterception } from "../../intercept/select.ts";
 import type { InterceptSpec } from "../../intercept/spec.ts";
 import { EveryStep } from "../../util/every-step.ts";
+import { appliersFor } from "../appliers.ts";
+import type { Reaches } from "./proxy-listeners.ts";
 import type { WorkloadContext } from "./workload-context.ts";
 
 /** The sockets an interception may be given. */
 export interface SocketSource {
   /** Inbound sockets of the listeners that are new. */
   sockets(): readonly InboundListener[];
-  /** Rules lead inbound connections to whatever address they came to, sk_lookup to listeners on loopback. */
-  listenInbound(anywhere: boolean): Promise<void>;
+  /** Has the listeners be where connections are about to be led. */
+  listen(reaches: Partial<Reaches>): Promise<void>;
   /** Connections may come by every kind of interception from now on. */
   expectAll(): Promise<void>;
 }
@@ -62,8 +63,8 @@ export class WorkloadInterception {
     return this.#spec;
   }
 
-  /** Inbound connections come by rules, to whatever address they were meant for. */
-  get needsAnyAddress(): boolean {
+  /** Connections came by rules, and go on by them: those have to end first. */
+  get needsConnections(): boolean {
     return this.#selected.mode !== "ebpf";
   }
 
@@ -76,7 +77,8 @@ export class WorkloadInterception {
   get dependents(): readonly ("outbound" | "inbound")[] {
     if (this.#outgoing.length > 0) return ["outbound", "inbound"];
     const { mode } = this.#selected;
-    const outbound = mode === "iptables" && this.#applied.outbound !== undefined && this.#spec.outbound === undefined;
+    const rules = mode !== "ebpf" && mode !== "mixed";
+    const outbound = rules && this.#applied.outbound !== undefined && this.#spec.outbound === undefined;
     const inbound =
       mode !== "ebpf" &&
       this.#applied.inbound !== undefined &&
@@ -138,7 +140,7 @@ export class WorkloadInterception {
     for (const part of partsOf(before.interception)) {
       if (part.backend === "ebpf") await steps.run(() => part.remove());
       // Rules of one name are replaced as a whole.
-      else if (!next.has("iptables")) {
+      else if (!next.has(part.backend)) {
         await steps.run(() => part.update(passAll(this.#applied)));
         this.#outgoing.push(part);
       }
@@ -154,20 +156,14 @@ function select(
   asked: InterceptSpec,
   sockets: SocketSource,
 ): Promise<Selected> {
-  return selectInterception(
-    mode,
-    asked,
-    async (spec) => {
-      if (spec.inbound) await sockets.listenInbound(false);
-      return ebpf.apply(spec, netns, sockets.sockets());
-    },
-    async (spec) => {
-      if (spec.inbound) await sockets.listenInbound(true);
-      const rules = await IptablesInterception.apply(spec, netns);
-      for (const warning of rules.warnings) log.warn({ workload: spec.name }, warning);
-      return rules;
-    },
-  );
+  const appliers = appliersFor({
+    netns,
+    ebpf,
+    sockets: () => sockets.sockets(),
+    listen: (reaches) => sockets.listen(reaches),
+    warn: (message) => log.warn({ workload: asked.name }, message),
+  });
+  return selectInterception(mode, asked, appliers);
 }
 
 /** Whether `after` needs hooks that `before` did without. */

@@ -5,6 +5,7 @@ import type { Direction } from "../../intercept/backend.ts";
 import type { Selected } from "../../intercept/select.ts";
 import type { InterceptSpec } from "../../intercept/spec.ts";
 import { EveryStep } from "../../util/every-step.ts";
+import { reachesIn } from "../appliers.ts";
 import { ExistingConnections } from "../existing-connections.ts";
 import type { HostChange } from "../host-change.ts";
 import { toInterceptSpec } from "../intercept-spec.ts";
@@ -155,7 +156,7 @@ export class Workload implements AsyncDisposable {
         await interception.pass().catch(() => {
           // Then the removal fails as well, and says why.
         });
-        if (interception.needsAnyAddress) await steps.run(() => this.#endpoints.closeListeners());
+        if (interception.needsConnections) await steps.run(() => this.#endpoints.closeListeners());
         await interception.remove(steps);
       }
       await steps.run(() => this.#endpoints.close());
@@ -197,7 +198,10 @@ export class Workload implements AsyncDisposable {
     target: ResolvedTarget,
     intercept: (next: EndpointSet) => Promise<void>,
   ): Promise<EndpointSet> {
-    const next = await this.#endpoints.open(config, this.#interception?.needsAnyAddress ?? false);
+    const next = await this.#endpoints.open(
+      config,
+      reachesIn(this.#interception?.selected.mode ?? "ebpf", config.interfaces),
+    );
     try {
       await this.#host.plan(config);
       this.#context.onTrace?.(this.#traceOf(config));
@@ -240,7 +244,7 @@ export class Workload implements AsyncDisposable {
     const endpoints = this.#endpoints;
     return {
       sockets: () => endpoints.toHandOver(next),
-      listenInbound: (anywhere) => endpoints.moveInbound(next, anywhere, this.#interception?.selected.interception),
+      listen: (reaches) => endpoints.move(next, reaches, this.#interception?.selected.interception),
       expectAll: () => endpoints.expectAll(next, this.selected.interception),
     };
   }

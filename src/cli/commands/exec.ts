@@ -6,7 +6,6 @@ import { AGENT_DEFAULTS, type PresetName } from "../../config/presets.ts";
 import { netnsPath } from "../../config/resolve.ts";
 import type { LogFormat, LogLevel } from "../../util/log.ts";
 import type { Actions } from "../actions.ts";
-import { checkMode } from "../check-mode.ts";
 import type { CliIo } from "../io.ts";
 import type { OptionSet } from "../option-set.ts";
 import type { Invocation } from "../parse-arguments.ts";
@@ -20,7 +19,7 @@ export async function runExec(invocation: Invocation, io: CliIo, actions: Action
   const configFile = options.text("--config");
   const preset = (options.value("--preset") as PresetName | undefined) ?? "all";
   const file = configFile === undefined ? presetWorkload(preset) : await loadFile(configFile, preset);
-  const mode = execMode(options, file, configFile);
+  const mode = (options.value("--mode") as Mode | undefined) ?? file.settings.mode ?? AGENT_DEFAULTS.mode;
   const netns = execNetns(options, file.workload);
   noteUnusedTarget(file.workload, io);
   const record = options.text("--record") ?? file.settings.record;
@@ -44,13 +43,6 @@ export async function runExec(invocation: Invocation, io: CliIo, actions: Action
 async function loadFile(file: string, preset: PresetName): Promise<ExecFile> {
   const { loadExecConfig } = await import("../../config/parse.ts");
   return loadExecConfig(file, preset);
-}
-
-function execMode(options: OptionSet, file: ExecFile, configFile: string | undefined): Mode {
-  const asked = options.value("--mode") as Mode | undefined;
-  return asked === undefined
-    ? checkMode(file.settings.mode ?? AGENT_DEFAULTS.mode, `${configFile}: mode`)
-    : checkMode(asked, "--mode");
 }
 
 function execNetns(options: OptionSet, workload: ExecWorkload): string | undefined {

@@ -3,7 +3,6 @@ import type { AgentConfig } from "../../config/model.ts";
 import { formatTarget } from "../../config/model.ts";
 import { type AgentOverrides, checkAgentConfig, loadAgentConfig } from "../../config/parse.ts";
 import type { Actions } from "../actions.ts";
-import { checkMode } from "../check-mode.ts";
 import { EXIT } from "../exit-status.ts";
 import type { CliIo } from "../io.ts";
 import type { OptionSet } from "../option-set.ts";
@@ -37,9 +36,7 @@ function readConfig(options: OptionSet, configFile: string | undefined): AgentCo
   if (configFile !== undefined) {
     if (flags[0] !== undefined)
       throw new UsageError(`${flags[0]} can't be used together with --config: workloads come from the file`);
-    const config = loadAgentConfig(configFile, overridesOf(options));
-    checkMode(config.mode, options.has("--mode") ? "--mode" : `${configFile}: mode`);
-    return config;
+    return loadAgentConfig(configFile, overridesOf(options));
   }
   const { workloads, locate } = workloadsFromFlags(options);
   if (workloads.length === 0)
@@ -47,7 +44,6 @@ function readConfig(options: OptionSet, configFile: string | undefined): AgentCo
   const given = Object.entries(overridesOf(options)).filter(([, value]) => value !== undefined);
   const parsed = checkAgentConfig({ ...Object.fromEntries(given), workloads }, locate);
   if (!parsed.ok) throw new UsageError([...new Set(parsed.problems.map(({ text }) => text))].join("; "));
-  checkMode(parsed.value.mode, "--mode");
   return parsed.value;
 }
 

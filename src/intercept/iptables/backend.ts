@@ -5,19 +5,28 @@
  * connection.
  */
 import { findCgroup2 } from "../../util/mountinfo.ts";
+import type { Backend, BackendName } from "../backend.ts";
 import type { InterceptSpec } from "../spec.ts";
-import {
-  type AppliedRules,
-  type ApplyOptions,
-  applyPlan,
-  findOurs,
-  removeAll,
-  removeWorkload,
-  verifyPlan,
-} from "./apply.ts";
+import { type AppliedRules, type ApplyOptions, adoptPlan, applyPlan } from "./apply.ts";
+import { leftovers, removeLeftovers } from "./leftovers.ts";
 import { type IptablesPlan, type PlanFacts, plan } from "./plan.ts";
-import { probe } from "./probe.ts";
+import { type IptablesProbe, probe } from "./probe.ts";
+import { findOurs, removeAll, removeWorkload } from "./remove.ts";
 import { render } from "./render.ts";
+import { verifyPlan } from "./verify-plan.ts";
+
+/** What rules have beyond every other back-end. */
+export interface RulesBackend<Name extends BackendName = BackendName> extends Backend<IptablesPlan> {
+  readonly name: Name;
+  plan(spec: InterceptSpec, facts?: PlanFacts): IptablesPlan;
+  probe(netnsPath?: string, signal?: AbortSignal): Promise<IptablesProbe>;
+  apply(spec: InterceptSpec, options?: ApplyOptions): Promise<AppliedRules>;
+  adopt(spec: InterceptSpec, options?: ApplyOptions): Promise<AppliedRules | undefined>;
+  /** Everything of ours, whichever workload's. Returns the workloads that had rules. */
+  removeAll(netnsPath: string, signal?: AbortSignal): Promise<string[]>;
+  leftovers: typeof leftovers;
+  removeLeftovers: typeof removeLeftovers;
+}
 
 /** Facts of this machine for `plan`. */
 export function currentFacts(): PlanFacts {
@@ -25,17 +34,17 @@ export function currentFacts(): PlanFacts {
   return cgroup2 ? { cgroup2 } : {};
 }
 
-export const iptablesBackend = {
+export const iptablesBackend: RulesBackend<"iptables"> = {
   name: "iptables",
   probe,
-  plan: (spec: InterceptSpec, facts: PlanFacts = currentFacts()): IptablesPlan => plan(spec, facts),
+  plan: (spec, facts = currentFacts()) => plan(spec, facts),
   render,
-  /** Plans and applies; see applyPlan. */
-  apply: (spec: InterceptSpec, options?: ApplyOptions): Promise<AppliedRules> =>
-    applyPlan(plan(spec, currentFacts()), options),
-  /** How the namespace differs from what the specification asks for. */
-  verify: (spec: InterceptSpec, signal?: AbortSignal) => verifyPlan(plan(spec, currentFacts()), signal),
+  apply: async (spec, options) => applyPlan(plan(spec, currentFacts()), options),
+  adopt: async (spec, options) => adoptPlan(plan(spec, currentFacts()), options?.signal),
+  verify: async (spec, signal) => verifyPlan(plan(spec, currentFacts()), signal),
   remove: removeWorkload,
   removeAll,
   findOurs,
-} as const;
+  leftovers,
+  removeLeftovers,
+};

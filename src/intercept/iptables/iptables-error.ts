@@ -10,6 +10,8 @@ export type IptablesErrorCode =
   | "ERR_IPTABLES_UNAVAILABLE"
   /** Rules could not be read, written or taken back. */
   | "ERR_IPTABLES_APPLY"
+  /** `ip rule` or `ip route` could not be read, written or taken back. */
+  | "ERR_IPTABLES_ROUTING"
   /** Another process of ours kept the namespace locked. */
   | "ERR_IPTABLES_BUSY";
 

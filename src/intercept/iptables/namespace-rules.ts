@@ -7,7 +7,7 @@ import { toCgroupDirectory } from "./cgroup-path.ts";
 import { IptablesError } from "./iptables-error.ts";
 import type { Family } from "./rule.ts";
 import { type OwnRules, parseSave, withoutDeadCgroups } from "./rule-state.ts";
-import { execIn, type FamilyTools, type Flavour, restore, save, type Tools } from "./tools.ts";
+import { execIn, type FamilyTools, restore, save, type Tools } from "./tools.ts";
 import { renderTransition } from "./transition.ts";
 
 /** What one flavour holds in a namespace. */
@@ -56,16 +56,6 @@ async function saveIfPossible(
   }
 }
 
-/** The flavour to write to: the one that has rules already, else the machine's default (first of the list). */
-export function chooseFlavour(
-  found: readonly FlavourRules[],
-  usable: (flavour: Flavour) => boolean = () => true,
-): FlavourRules | undefined {
-  const candidates = found.filter((f) => usable(f.tools.flavour));
-  const inUse = candidates.filter((f) => f.inUse);
-  return inUse.length === 1 ? inUse[0] : candidates[0];
-}
-
 /** True when an interface of the namespace has an IPv6 address: "::1" on lo counts, because traffic can leave by it. */
 export async function hasIpv6(netnsPath: string, signal?: AbortSignal): Promise<boolean> {
   try {
@@ -79,30 +69,38 @@ export async function hasIpv6(netnsPath: string, signal?: AbortSignal): Promise<
   }
 }
 
+/** What our rules of one family become, from what they were when they were read. */
+export type Change = (own: OwnRules, family: Family) => OwnRules;
+
 /**
- * Changes every family of the flavour by `change`, or none: when one is refused, those done are put back as
- * they were and the refusal is thrown.
+ * Brings every family of the flavour through `steps`, one step after another in all families, or to none of them: when
+ * something is refused, what was done is put back as it was and the refusal is thrown. Whether anything was to change.
  */
 export async function changeRules(
   netnsPath: string,
   flavour: FlavourRules,
-  change: (own: OwnRules, family: Family) => OwnRules,
+  steps: readonly Change[],
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   const exists = cgroupExists();
   const where = { netnsPath };
-  const touched: { tools: FamilyTools; before: OwnRules }[] = [];
+  const touched = new Map<Family, { readonly tools: FamilyTools; readonly before: OwnRules }>();
+  const current = new Map([...flavour.families].map(([family, { own }]) => [family, own]));
   try {
-    for (const [family, { tools, own }] of flavour.families) {
-      const text = renderTransition(own, change(withoutDeadCgroups(own, exists), family));
+    const inOrder = steps.flatMap((step) => [...flavour.families].map(([family, held]) => ({ step, family, ...held })));
+    for (const { step, family, tools, own } of inOrder) {
+      const next = step(withoutDeadCgroups(own, exists), family);
+      const text = renderTransition(current.get(family) ?? own, next);
       if (text === "") continue;
       // Noted before the attempt: of its tables some may be done when one is refused.
-      touched.push({ tools, before: own });
+      touched.set(family, { tools, before: own });
       await restore(where, tools, text, signal);
+      current.set(family, next);
     }
+    return touched.size > 0;
   } catch (error) {
     const failures: unknown[] = [];
-    for (const { tools, before } of touched.reverse()) {
+    for (const { tools, before } of [...touched.values()].reverse()) {
       // Without the caller's signal: an abort must not leave half of the rules.
       try {
         const now = parseSave(await save(where, tools));

@@ -7,8 +7,24 @@ export const CHAIN_PREFIX = "SHUNT_";
 /** Comment on the jumps from built-in chains, which belong to no single workload. */
 export const JUMP_COMMENT = "shunt";
 
-export type Hook = "OUTPUT" | "PREROUTING";
-export type ChainRole = "OUT" | "OUT_REDIR" | "IN" | "IN_REDIR" | "DNS";
+/** Built-in chains that lead to ours. */
+export const HOOKS = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT"] as const;
+export type Hook = (typeof HOOKS)[number];
+export type ChainRole =
+  | "OUT"
+  | "OUT_REDIR"
+  | "REROUTE"
+  | "IN"
+  | "IN_REDIR"
+  | "IN_TPROXY"
+  | "DIVERT"
+  | "REENTER"
+  | "DNS"
+  | "INVALID"
+  | "GUARD_OUT"
+  | "GUARD_IN"
+  | "GUARD_FWD"
+  | "GUARD_DROP";
 
 /** xt_comment holds 256 bytes with the final zero (include/uapi/linux/netfilter/xt_comment.h). */
 const MAX_COMMENT_BYTES = 255;
@@ -28,7 +44,7 @@ export function dispatchChain(hook: Hook): string {
 }
 
 export function isDispatchChain(chain: string): boolean {
-  return chain === dispatchChain("OUTPUT") || chain === dispatchChain("PREROUTING");
+  return HOOKS.some((hook) => chain === dispatchChain(hook));
 }
 
 /** Percent-encoded, so that no quoting of iptables-save or -restore can change it. */

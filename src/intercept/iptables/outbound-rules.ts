@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { InterceptSpec, OutboundSpec } from "../spec.ts";
+import type { ChainPlan } from "./chain-plan.ts";
+import { dnsRules } from "./dns-rules.ts";
 import { workloadChain } from "./naming.ts";
+import { keptOutByGroup, leavingBy } from "./own-traffic.ts";
+import { ownPorts } from "./ports.ts";
 import {
+  BEGINNING,
   cidrsOf,
   type Family,
   goTo,
@@ -12,94 +17,111 @@ import {
   portMatches,
   RETURN,
   type Rule,
+  returns,
   rule,
 } from "./rule.ts";
 
-export interface ChainPlan {
-  readonly name: string;
-  readonly rules: readonly Rule[];
+/** What becomes of packets at the points where the policy has decided. */
+export interface OutboundEnds {
+  /** Target of what is captured. */
+  readonly captured: readonly string[];
+  /** Rules that stand where DNS is decided. */
+  readonly dns: readonly Rule[];
+  /** Rules for what an external proxy says to its own workload. */
+  readonly toSelf: readonly Rule[];
 }
 
-/**
- * The chains for what leaves the workload's sockets, in the order of istio-iptables' ISTIO_OUTPUT: excluded
- * ports, the pass-through source, the proxy's own traffic, DNS, loopback and local addresses, excluded
- * ranges, included ports, included ranges. `own` are the matches of the proxy's traffic.
- */
-export function outboundChains(spec: InterceptSpec, family: Family, own: readonly (readonly string[])[]): ChainPlan[] {
-  const outbound = spec.outbound;
-  const out = workloadChain(spec.name, "OUT");
+/** The nat chains for what leaves the workload's sockets. `own` are the matches of the proxy's traffic. */
+export function outboundChains(
+  spec: InterceptSpec,
+  family: Family,
+  own: readonly (readonly string[])[],
+  toSelf: readonly Rule[],
+): ChainPlan[] {
+  const { outbound } = spec;
   const redirect = workloadChain(spec.name, "OUT_REDIR");
-  const rules: Rule[] = [];
-  if (outbound) {
-    rules.push(...portMatches("tcp", outbound.excludePorts).map((match) => rule(match, RETURN)));
-    // UDP concerns DNS alone: nothing below leads other datagrams anywhere.
-    const udp = outbound.dns.kind === "off" ? [] : outbound.excludePorts;
-    rules.push(...portMatches("udp", udp).map((match) => rule(match, RETURN)));
-  }
-  rules.push(rule(["-s", passthroughSource(family), "-o", "lo"], RETURN));
-  if (spec.inbound && spec.proxy.external) rules.push(...proxyToSelf(spec, family, own));
-  rules.push(...own.map((match) => rule(match, RETURN)));
-  if (!outbound) return [{ name: out, rules }];
-
-  rules.push(...portMatches("tcp", ownPorts(spec)).map((match) => rule(["-d", localhost(family), ...match], RETURN)));
-  if (capturesDns(outbound)) rules.push(rule([], jump(workloadChain(spec.name, "DNS"))));
-  rules.push(...loopbackRules(outbound, family));
-  rules.push(...cidrsOf(family, outbound.excludeCidrs).map((cidr) => rule(["-d", cidr], RETURN)));
-  rules.push(...portMatches("tcp", outbound.includePorts).map((match) => rule(match, goTo(redirect))));
-  if (outbound.includeCidrs === "all") rules.push(rule(["-p", "tcp"], goTo(redirect)));
-  else
-    rules.push(
-      ...cidrsOf(family, outbound.includeCidrs).map((cidr) => rule(["-d", cidr, "-p", "tcp"], goTo(redirect))),
-    );
+  const dns = workloadChain(spec.name, "DNS");
+  const redirected = dnsRules(spec, family, (port) => ["-j", "REDIRECT", "--to-ports", String(port)]);
+  const ends = { captured: goTo(redirect), dns: redirected ? [rule([], jump(dns))] : [], toSelf };
   return [
-    { name: redirect, rules: [redirectTo(outbound.port)] },
-    { name: out, rules },
+    ...(redirected ? [{ name: dns, rules: redirected }] : []),
+    ...(outbound ? [{ name: redirect, rules: [redirectTo(outbound.port)] }] : []),
+    { name: workloadChain(spec.name, "OUT"), rules: outboundRules(spec, family, own, ends) },
   ];
 }
 
 /**
- * An unmodified sidecar that calls its own pod enters through the inbound port. Our own proxy (recognised by
- * mark) never does: it knows that the destination is local and takes the inbound path itself.
+ * What leaves the workload's sockets, in the order of istio-iptables' ISTIO_OUTPUT: excluded interfaces, excluded
+ * ports, the pass-through source, the proxy's own traffic, groups, DNS, loopback and local addresses, excluded
+ * ranges, included ports, included ranges.
  */
-function proxyToSelf(spec: InterceptSpec, family: Family, own: readonly (readonly string[])[]): Rule[] {
-  const notDns = spec.outbound && capturesDns(spec.outbound) ? ["-m", "tcp", "!", "--dport", "53"] : [];
-  const match = ["!", "-d", localhost(family), "-o", "lo", "-p", "tcp", ...notDns];
-  return own.map((identity) => rule([...match, ...identity], jump(workloadChain(spec.name, "IN"))));
+export function outboundRules(
+  spec: InterceptSpec,
+  family: Family,
+  own: readonly (readonly string[])[],
+  ends: OutboundEnds,
+): Rule[] {
+  const { outbound } = spec;
+  // UDP concerns DNS alone: nothing else leads other datagrams anywhere.
+  const udp = outbound?.dns.kind === "off" ? [] : (outbound?.excludePorts ?? []);
+  const before = [
+    ...returns(leavingBy(spec.interfaces)),
+    ...returns(portMatches("tcp", outbound?.excludePorts ?? [])),
+    ...returns(portMatches("udp", udp)),
+    rule(["-s", passthroughSource(family), "-o", "lo"], RETURN),
+    ...ends.toSelf,
+    ...returns(own),
+  ];
+  if (!outbound) return before;
+  return [
+    ...before,
+    ...returns(keptOutByGroup(outbound.ownerGroups)),
+    ...returns(portMatches("tcp", ownPorts(spec)).map((match) => ["-d", localhost(family), ...match])),
+    ...ends.dns,
+    ...loopbackRules(outbound, family),
+    ...destinationRules(outbound, family, ends.captured),
+  ];
+}
+
+/**
+ * What comes in from a machine behind the pod, as if it left one of its sockets. It has no socket here, so nothing is
+ * the proxy's and nobody owns it; its queries are its own business.
+ */
+export function rerouteRules(spec: InterceptSpec, family: Family, captured: readonly string[]): Rule[] {
+  const { outbound } = spec;
+  if (!outbound) return [];
+  const local = outbound.captureLocal ? [] : [["-m", "addrtype", "--dst-type", "LOCAL"]];
+  return [
+    ...returns(portMatches("tcp", outbound.excludePorts)),
+    ...returns(local),
+    ...destinationRules(outbound, family, captured),
+  ];
+}
+
+/** Excluded ranges, included ports, included ranges. */
+function destinationRules(outbound: OutboundSpec, family: Family, captured: readonly string[]): Rule[] {
+  const { excludeCidrs, includePorts, includeCidrs } = outbound;
+  const ranges = includeCidrs === "all" ? [[]] : cidrsOf(family, includeCidrs).map((cidr) => ["-d", cidr]);
+  return [
+    ...returns(cidrsOf(family, excludeCidrs).map((cidr) => ["-d", cidr])),
+    ...portMatches("tcp", includePorts).map((match) => rule(match, captured)),
+    ...ranges.map((range) => rule([...range, "-p", "tcp"], captured)),
+  ];
 }
 
 /** Everything to an address of the namespace leaves by `lo`, loopback addresses included. */
 function loopbackRules(outbound: OutboundSpec, family: Family): Rule[] {
   const loopback = loopbackRange(family);
+  // Queries over TCP are left to the ranges.
+  const but = outbound.dns.kind !== "off" && outbound.captureLocalDns ? ["-p", "tcp", "!", "--dport", "53"] : [];
   if (outbound.captureLoopback && outbound.captureLocal) return [];
-  if (outbound.captureLoopback) return [rule(["!", "-d", loopback, "-o", "lo"], RETURN)];
-  if (outbound.captureLocal) return [rule(["-d", loopback], RETURN)];
+  if (outbound.captureLoopback) return [rule(["!", "-d", loopback, "-o", "lo", ...but], RETURN)];
+  if (outbound.captureLocal) return [rule(["-d", loopback, ...but], RETURN)];
   // The range as well: a namespace may route 127.0.0.0/8 elsewhere (route_localnet).
-  return [rule(["-o", "lo"], RETURN), rule(["-d", loopback], RETURN)];
-}
-
-/** Port 53 excluded means DNS is excluded; the rules before would return first anyway. */
-export function capturesDns(outbound: OutboundSpec): boolean {
-  return outbound.dns.kind !== "off" && !outbound.excludePorts.includes(53);
-}
-
-/** Ports our proxy listens on: never led to another of them. */
-export function ownPorts(spec: InterceptSpec): number[] {
-  const dns = spec.outbound?.dns;
-  const ports = [
-    spec.outbound?.port,
-    spec.inbound?.port,
-    dns === undefined || dns.kind === "off" ? undefined : dns.port,
-  ];
-  return ports.filter((port) => port !== undefined);
+  return [rule(["-o", "lo", ...but], RETURN), rule(["-d", loopback, ...but], RETURN)];
 }
 
 /** From OUTPUT the destination becomes 127.0.0.1 or ::1; from PREROUTING the address of the interface. */
 export function redirectTo(port: number): Rule {
-  return rule(["-p", "tcp", ...BEGINNING], ["-j", "REDIRECT", "--to-ports", String(port)]);
+  return rule(BEGINNING, ["-j", "REDIRECT", "--to-ports", String(port)]);
 }
-
-/**
- * A connection that is older than the rules is new to conntrack all the same (nf_conntrack_tcp_loose), and its next packet
- * would be led to a listener that knows nothing of it.
- */
-export const BEGINNING: readonly string[] = ["--syn"];

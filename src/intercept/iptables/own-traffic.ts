@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ProxyIdentity } from "../spec.ts";
+import type { InterfacePolicy, OwnerGroups, ProxyIdentity } from "../spec.ts";
 
 /**
  * Match words for the proxy's own traffic, one entry for each way to recognise it. Only for chains reached
@@ -14,8 +14,24 @@ export function ownTraffic(proxy: ProxyIdentity, cgroupPath: (directory: string)
   return matches;
 }
 
+/** Matches of what the group of its socket keeps out. A packet without a socket is in no group. */
+export function keptOutByGroup(groups: OwnerGroups): (readonly string[])[] {
+  if (groups.kind === "all-except") return groups.groups.map((gid) => ["-m", "owner", "--gid-owner", String(gid)]);
+  return [groups.groups.flatMap((gid) => ["-m", "owner", "!", "--gid-owner", String(gid)])];
+}
+
+/** Matches of what leaves by excluded interfaces. */
+export function leavingBy({ exclude }: InterfacePolicy): (readonly string[])[] {
+  return exclude.map((name) => ["-o", name]);
+}
+
 export function markMatch(mark: { readonly value: number; readonly mask: number }): string[] {
-  return ["-m", "mark", "--mark", `${hex(mark.value)}/${hex(mark.mask)}`];
+  return ["-m", "mark", "--mark", markWord(mark)];
+}
+
+/** `0x539/0xfff`, as iptables and ip write it. */
+export function markWord({ value, mask }: { readonly value: number; readonly mask: number }): string {
+  return `${hex(value)}/${hex(mask)}`;
 }
 
 function hex(value: number): string {

@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Whether rules can be made here, tried in a fresh network namespace: never guessed from versions. */
 
-import { chooseFlavour, hasIpv6, readNamespace } from "./namespace-rules.ts";
+import type { ProbeAnswer } from "../backend.ts";
+import { byPreference } from "./choose-flavour.ts";
+import { hasIpv6, readNamespace } from "./namespace-rules.ts";
+import type { Family } from "./rule.ts";
 import { type FamilyTools, type Flavour, installedTools, restore, type Tools } from "./tools.ts";
-
-export interface ProbeAnswer {
-  readonly ok: boolean;
-  /** Why not. */
-  readonly reason?: string;
-}
 
 export interface IptablesProbe extends ProbeAnswer {
   /** What `apply` would write with in the examined namespace. */
@@ -19,29 +16,41 @@ export interface IptablesProbe extends ProbeAnswer {
   readonly cgroupMatch: ProbeAnswer;
   /** Rules for DNS capture. */
   readonly dnsZones: ProbeAnswer;
+  /** Rules that lead inbound connections to the proxy with their destination unchanged. */
+  readonly tproxy: ProbeAnswer;
 }
 
-type Need = "rules" | "cgroup" | "zones";
+type Need = "rules" | "cgroup" | "zones" | "tproxy";
 
-const NEEDS: Readonly<Record<Need, string>> = {
-  rules: [
-    "*nat",
-    ":SHUNT_PROBE - [0:0]",
-    "-A SHUNT_PROBE -p tcp -m multiport --dports 1,2 -m comment --comment shunt -j RETURN",
-    "-A SHUNT_PROBE -m owner --uid-owner 1 -j RETURN",
-    "-A SHUNT_PROBE -m owner --gid-owner 1 -j RETURN",
-    "-A SHUNT_PROBE -m mark --mark 0x1/0x1 -j RETURN",
-    "-A SHUNT_PROBE -p tcp -j REDIRECT --to-ports 1",
-    "-A OUTPUT -g SHUNT_PROBE",
-    "COMMIT\n",
-  ].join("\n"),
-  cgroup: "*nat\n-A OUTPUT -m cgroup --path / -j RETURN\nCOMMIT\n",
-  zones: "*raw\n-A OUTPUT -p udp --dport 53 -j CT --zone 1\nCOMMIT\n",
+const NEEDS: Readonly<Record<Need, (family: Family) => string>> = {
+  rules: () =>
+    [
+      "*nat",
+      ":SHUNT_PROBE - [0:0]",
+      "-A SHUNT_PROBE -p tcp -m multiport --dports 1,2 -m comment --comment shunt -j RETURN",
+      "-A SHUNT_PROBE -m owner --uid-owner 1 -j RETURN",
+      "-A SHUNT_PROBE -m owner --gid-owner 1 -j RETURN",
+      "-A SHUNT_PROBE -m mark --mark 0x1/0x1 -j RETURN",
+      "-A SHUNT_PROBE -m conntrack --ctstate DNAT -j RETURN",
+      "-A SHUNT_PROBE -p tcp -j REDIRECT --to-ports 1",
+      "-A OUTPUT -g SHUNT_PROBE",
+      "COMMIT\n",
+    ].join("\n"),
+  cgroup: () => "*nat\n-A OUTPUT -m cgroup --path / -j RETURN\nCOMMIT\n",
+  zones: () => "*raw\n-A OUTPUT -p udp --dport 53 -j CT --zone 1\nCOMMIT\n",
+  tproxy: (family) =>
+    [
+      "*mangle",
+      "-A PREROUTING -p tcp -m socket --transparent -j MARK --set-xmark 0x1/0x1",
+      `-A PREROUTING -p tcp -j TPROXY --on-port 1 --on-ip ${family === 4 ? "127.0.0.1" : "::1"} --tproxy-mark 0x1/0x1`,
+      "-A OUTPUT -m conntrack --ctdir ORIGINAL -j MARK --set-xmark 0x1/0x1",
+      "COMMIT\n",
+    ].join("\n"),
 };
 
-async function attempt(tools: FamilyTools, need: Need, signal?: AbortSignal): Promise<ProbeAnswer> {
+async function attempt(tools: FamilyTools, need: Need, signal?: AbortSignal, family: Family = 4): Promise<ProbeAnswer> {
   try {
-    await restore("scratch", tools, NEEDS[need], signal);
+    await restore("scratch", tools, NEEDS[need](family), signal);
     return { ok: true };
   } catch (error) {
     if (signal?.aborted) throw error;
@@ -69,18 +78,19 @@ export async function probe(netnsPath?: string, signal?: AbortSignal): Promise<I
         ? "iptables is not installed"
         : `nft: ${flavours.nft.reason ?? "not chosen"}; legacy: ${flavours.legacy.reason ?? "not chosen"}`;
     const no = { ok: false, reason };
-    return { ...no, flavours, ipv6: no, cgroupMatch: no, dnsZones: no };
+    return { ...no, flavours, ipv6: no, cgroupMatch: no, dnsZones: no, tproxy: no };
   }
   const ipv6 = chosen[6]
-    ? await attempt(chosen[6], "rules", signal)
+    ? await attempt(chosen[6], "rules", signal, 6)
     : { ok: false, reason: "ip6tables is not installed" };
   const cgroupMatch = await attempt(chosen[4], "cgroup", signal);
   const dnsZones = await attempt(chosen[4], "zones", signal);
+  const tproxy = await attempt(chosen[4], "tproxy", signal);
   const leaks = !ipv6.ok && netnsPath !== undefined && (await hasIpv6(netnsPath, signal));
   const verdict: ProbeAnswer = leaks
     ? { ok: false, reason: `the namespace has IPv6, but: ${ipv6.reason}` }
     : { ok: true };
-  return { ...verdict, flavour: chosen.flavour, flavours, ipv6, cgroupMatch, dnsZones };
+  return { ...verdict, flavour: chosen.flavour, flavours, ipv6, cgroupMatch, dnsZones, tproxy };
 }
 
 async function choose(
@@ -91,5 +101,6 @@ async function choose(
 ): Promise<Tools | undefined> {
   const usable = installed.filter((t) => flavours[t.flavour].ok);
   if (netnsPath === undefined) return usable[0];
-  return chooseFlavour(await readNamespace(netnsPath, usable, signal))?.tools;
+  const ipv6 = await hasIpv6(netnsPath, signal);
+  return byPreference(await readNamespace(netnsPath, usable, signal), { ipv6 })[0]?.tools;
 }

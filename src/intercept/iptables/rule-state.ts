@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What a namespace holds of ours, in the words of iptables-save, and what it should hold. Pure. */
 import { cgroupPathIn } from "./cgroup-path.ts";
-import { CHAIN_PREFIX, dispatchChain, type Hook, isDispatchChain, ownerOf, shortId } from "./naming.ts";
+import type { TablePlan } from "./chain-plan.ts";
+import { CHAIN_PREFIX, dispatchChain, HOOKS, type Hook, isDispatchChain, ownerOf, shortId } from "./naming.ts";
 import type { IptablesPlan } from "./plan.ts";
 import type { Family } from "./rule.ts";
 import { renderRule } from "./rule-text.ts";
@@ -49,21 +50,36 @@ export function workloadsIn(rules: OwnRules): string[] {
 
 /** `rules` with what `plan` says for its workload, in place of what was there for it. */
 export function withPlan(rules: OwnRules, plan: IptablesPlan, family: Family): OwnRules {
-  const result = new Map(withoutWorkload(rules, plan.name));
-  for (const { table, chains, dispatch } of plan.families[family]) {
+  return withTables(withoutWorkload(rules, plan.name), plan.name, plan.families[family], rules);
+}
+
+/** `rules` with the plan's guard beside what is there for its workload, in place of an earlier guard. */
+export function withGuard(rules: OwnRules, plan: IptablesPlan, family: Family): OwnRules {
+  const filter = new Map([...rules].filter(([table]) => table === "filter"));
+  const unguarded = new Map([...rules].filter(([table]) => table !== "filter"));
+  const others = withoutWorkload(filter, plan.name);
+  return withTables(new Map([...unguarded, ...others]), plan.name, [plan.guard[family]], rules);
+}
+
+/** `from` has the jumps whose places are kept. */
+function withTables(rules: OwnRules, owner: string, tables: readonly TablePlan[], from: OwnRules): OwnRules {
+  const result = new Map(rules);
+  for (const { table, chains, dispatch } of tables) {
     const before = result.get(table) ?? { chains: new Map<string, readonly string[]>(), jumps: [] };
     const after = new Map(before.chains);
     for (const chain of chains)
       after.set(
         chain.name,
-        chain.rules.map((rule) => renderRule(chain.name, rule, plan.name)),
+        chain.rules.map((rule) => renderRule(chain.name, rule, owner)),
       );
     for (const { hook, rules: added } of dispatch) {
       const name = dispatchChain(hook);
-      const lines = added.map((rule) => renderRule(name, rule, plan.name));
-      after.set(name, byScope([...(after.get(name) ?? []), ...lines]));
+      const lines = added.map((rule) => renderRule(name, rule, owner));
+      // Nobody else has anything to write there.
+      const others = (after.get(name) ?? []).filter((line) => ownerOf(line) !== undefined);
+      after.set(name, byScope([...others, ...lines]));
     }
-    result.set(table, { chains: after, jumps: jumpsFor(rules.get(table) ?? before, after) });
+    result.set(table, { chains: after, jumps: jumpsFor(from.get(table) ?? before, after) });
   }
   return result;
 }
@@ -114,13 +130,11 @@ export function withoutDeadCgroups(rules: OwnRules, exists: (matchPath: string) 
 
 /** One jump from each built-in chain whose dispatch chain exists; an existing one keeps its place. */
 function jumpsFor(before: OwnTable, chains: ReadonlyMap<string, readonly string[]>): string[] {
-  return (["OUTPUT", "PREROUTING"] satisfies Hook[])
-    .filter((hook) => chains.has(dispatchChain(hook)))
-    .map(
-      (hook) =>
-        before.jumps.find((line) => isJump(line, hook)) ??
-        `-A ${hook} -m comment --comment "shunt" -j ${dispatchChain(hook)}`,
-    );
+  return HOOKS.filter((hook) => chains.has(dispatchChain(hook))).map(
+    (hook) =>
+      before.jumps.find((line) => isJump(line, hook)) ??
+      `-A ${hook} -m comment --comment "shunt" -j ${dispatchChain(hook)}`,
+  );
 }
 
 export function isJump(line: string, hook: Hook): boolean {

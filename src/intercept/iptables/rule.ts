@@ -4,7 +4,9 @@ import { ipFamily } from "../../util/ip.ts";
 import type { Cidr } from "../spec.ts";
 
 export type Family = 4 | 6;
-export type Table = "nat" | "raw";
+/** In the order they are written: what only prepares comes before what redirects. */
+export const TABLES = ["raw", "mangle", "nat", "filter"] as const;
+export type Table = (typeof TABLES)[number];
 
 /** One rule as data: the words of its matches, then where it leads. The owner's comment is added when rendered. */
 export interface Rule {
@@ -14,6 +16,13 @@ export interface Rule {
 }
 
 export const RETURN: readonly string[] = ["-j", "RETURN"];
+export const DROP: readonly string[] = ["-j", "DROP"];
+
+/**
+ * A connection that is older than the rules is new to conntrack all the same (nf_conntrack_tcp_loose), and its next packet
+ * would be led to a listener that knows nothing of it.
+ */
+export const BEGINNING: readonly string[] = ["-p", "tcp", "--syn"];
 
 export function jump(chain: string): readonly string[] {
   return ["-j", chain];
@@ -62,4 +71,9 @@ export function portMatches(protocol: "tcp" | "udp", ports: readonly number[]): 
     matches.push(["-p", protocol, "-m", "multiport", "--dports", group.join(",")]);
   }
   return matches;
+}
+
+/** "This chain is done with packets that match", one rule for each match. */
+export function returns(matches: readonly (readonly string[])[]): Rule[] {
+  return matches.map((match) => rule(match, RETURN));
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The iptables programs of this machine and how they are run inside a network namespace. */
+import { setTimeout as delay } from "node:timers/promises";
 import { ExecError, type RunResult, run } from "../../util/exec.ts";
 import { IptablesError } from "./iptables-error.ts";
+import { withLockFile } from "./lock-file.ts";
 import type { Family } from "./rule.ts";
 
 /** Both talk to the same hooks of the kernel, but neither sees the rules of the other. */
@@ -22,6 +24,10 @@ export interface Tools {
 /** Seconds to wait for /run/xtables.lock; the nft flavour takes none and ignores it. */
 const LOCK_WAIT_SECONDS = "5";
 const TIMEOUT_MS = 15_000;
+/** Between attempts to change a table that somebody else is changing. */
+const RETRY_MS = 50;
+/** From when on such a change is given up. */
+const RETRY_LIMIT_MS = 20_000;
 
 function toolsNamed(family: Family, suffix: string): FamilyTools {
   const base = `${family === 4 ? "iptables" : "ip6tables"}${suffix}`;
@@ -64,12 +70,18 @@ export function execIn(
   where: Where,
   program: string,
   args: readonly string[],
-  options: { stdin?: string; signal?: AbortSignal | undefined } = {},
+  options: {
+    readonly stdin?: string;
+    readonly signal?: AbortSignal | undefined;
+    /** Besides those of this process. */
+    readonly env?: Readonly<Record<string, string>>;
+  } = {},
 ): Promise<RunResult> {
   const [runner, first] = where === "scratch" ? ["unshare", "--net"] : ["nsenter", `--net=${where.netnsPath}`];
   return run(runner, [first, "--", program, ...args], {
     timeoutMs: TIMEOUT_MS,
     ...(options.stdin !== undefined && { stdin: options.stdin }),
+    ...(options.env && { env: { ...process.env, ...options.env } }),
     ...(options.signal && { signal: options.signal }),
   });
 }
@@ -83,25 +95,55 @@ export async function save(where: Where, tools: FamilyTools, signal?: AbortSigna
   }
 }
 
-/** Applies a text; each table in it completely or not at all. */
+/**
+ * Applies a text table by table, each completely or not at all. A table that somebody else is changing meanwhile, by
+ * which the kernel or the lock turns us away, is tried again.
+ */
 export async function restore(where: Where, tools: FamilyTools, text: string, signal?: AbortSignal): Promise<void> {
-  if (text === "") return;
-  try {
-    await execIn(where, tools.restore, ["--noflush", "-w", LOCK_WAIT_SECONDS], { stdin: text, signal });
-  } catch (error) {
-    throw new IptablesError(
-      "ERR_IPTABLES_APPLY",
-      `rules were refused: ${messageOf(error)}${refusedLine(error, text)}`,
-      { cause: error },
-    );
-  }
+  for (const table of tablesOf(text)) await restoreTable(where, tools, table, signal);
+}
+
+/** `*nat` to `COMMIT`, one string each. */
+export function tablesOf(text: string): string[] {
+  return text.split(/^(?=\*)/m).filter((table) => table !== "");
+}
+
+function restoreTable(where: Where, tools: FamilyTools, text: string, signal?: AbortSignal): Promise<unknown> {
+  const args = ["--noflush", "-w", LOCK_WAIT_SECONDS];
+  return insist(text, signal, (env) => execIn(where, tools.restore, args, { stdin: text, signal, env }));
 }
 
 /** Applies a text in a fresh namespace and gives back how the same program writes it. */
 export async function canonicalForm(tools: FamilyTools, text: string, signal?: AbortSignal): Promise<string> {
   const script = '"$1" --noflush -w "$2" && exec "$3"';
   const args = ["-c", script, "sh", tools.restore, LOCK_WAIT_SECONDS, tools.save];
-  return (await execIn("scratch", "sh", args, { stdin: text, signal })).stdout;
+  return (await insist(text, signal, (env) => execIn("scratch", "sh", args, { stdin: text, signal, env }))).stdout;
+}
+
+/** Runs a program that takes `text` until nobody is in its way, or it was refused for another reason. */
+async function insist(
+  text: string,
+  signal: AbortSignal | undefined,
+  attempt: (env: Readonly<Record<string, string>>) => Promise<RunResult>,
+): Promise<RunResult> {
+  const deadline = Date.now() + RETRY_LIMIT_MS;
+  for (;;) {
+    try {
+      return await withLockFile(attempt);
+    } catch (error) {
+      if (!isContention(error) || Date.now() > deadline) {
+        const refusal = `rules were refused: ${messageOf(error)}${refusedLine(error, text)}`;
+        throw new IptablesError("ERR_IPTABLES_APPLY", refusal, { cause: error });
+      }
+      await delay(RETRY_MS, undefined, signal && { signal });
+    }
+  }
+}
+
+/** EAGAIN of the legacy kernel interface, EBUSY of a concurrent nf_tables transaction, or the lock. */
+function isContention(error: unknown): boolean {
+  const said = error instanceof ExecError ? error.stderr : "";
+  return /Resource temporarily unavailable|Device or resource busy|holding the xtables lock/i.test(said);
 }
 
 function messageOf(error: unknown): string {

@@ -1,39 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Drift } from "../backend.ts";
 import type { FlavourRules } from "./namespace-rules.ts";
-import { dispatchChain, type Hook, isDispatchChain, ownerOf } from "./naming.ts";
+import { dispatchChain, HOOKS, isDispatchChain, ownerOf } from "./naming.ts";
 import type { IptablesPlan } from "./plan.ts";
-import { render } from "./render.ts";
+import { restoreText } from "./render.ts";
 import type { Family } from "./rule.ts";
 import { isJump, type OwnRules, type OwnTable, parseSave, withoutWorkload } from "./rule-state.ts";
 import { canonicalForm } from "./tools.ts";
 
-/** One difference between what should be there and what is. */
-export interface Drift {
-  readonly family: Family;
-  readonly table: string;
-  readonly chain: string;
-  readonly kind: "missing" | "unexpected" | "changed";
-  /** In the words of iptables-save. */
-  readonly expected: readonly string[];
-  readonly actual: readonly string[];
-}
-
 const NOTHING: OwnTable = { chains: new Map(), jumps: [] };
+
+/** What a plan looks like once it is in force, by family. */
+export type Expectation = ReadonlyMap<Family, OwnRules>;
 
 /**
  * The expectation is made by the same program in a fresh namespace, because each version and flavour of
- * iptables-save has its own way to write a rule.
+ * iptables-save has its own way to write a rule. Throws an IptablesError where this flavour can't have the rules.
  */
-export async function driftOf(plan: IptablesPlan, actual: FlavourRules, signal?: AbortSignal): Promise<Drift[]> {
-  const drifts: Drift[] = [];
-  for (const [family, { tools, own }] of actual.families) {
-    const expected = parseSave(await canonicalForm(tools, render(plan, family), signal));
-    drifts.push(...compare(family, expected, onlyWorkload(own, plan.name)));
-  }
-  return drifts;
+export async function expectationOf(
+  plan: IptablesPlan,
+  flavour: FlavourRules,
+  signal?: AbortSignal,
+): Promise<Expectation> {
+  const families = await Promise.all(
+    [...flavour.families].map(
+      async ([family, { tools }]): Promise<[Family, OwnRules]> => [
+        family,
+        parseSave(await canonicalForm(tools, restoreText(plan, family), signal)),
+      ],
+    ),
+  );
+  return new Map(families);
 }
 
-/** Without the chains and rules of other workloads; jumps stay. */
+/** How the rules of one workload differ from the expectation. */
+export function driftOf(expectation: Expectation, actual: FlavourRules, name: string): Drift[] {
+  return [...actual.families].flatMap(([family, { own }]) =>
+    compare(family, expectation.get(family) ?? new Map(), onlyWorkload(own, name)),
+  );
+}
+
+/** Without the chains and rules of other workloads; jumps stay, and rules of nobody between ours. */
 function onlyWorkload(own: OwnRules, name: string): OwnRules {
   const others = withoutWorkload(own, name);
   return new Map(
@@ -43,7 +50,7 @@ function onlyWorkload(own: OwnRules, name: string): OwnRules {
         .filter(([chain]) => isDispatchChain(chain) || !foreign.has(chain))
         .map(([chain, lines]): [string, readonly string[]] => [
           chain,
-          isDispatchChain(chain) ? lines.filter((l) => ownerOf(l) === name) : lines,
+          isDispatchChain(chain) ? lines.filter((line) => [name, undefined].includes(ownerOf(line))) : lines,
         ]);
       return [
         key,
@@ -65,7 +72,7 @@ function compare(family: Family, expected: OwnRules, actual: OwnRules): Drift[] 
       const drift = difference(want.chains.get(chain), have.chains.get(chain));
       if (drift) drifts.push({ family, table, chain, ...drift });
     }
-    for (const hook of ["OUTPUT", "PREROUTING"] satisfies Hook[]) {
+    for (const hook of HOOKS) {
       if (!want.chains.has(dispatchChain(hook))) continue;
       const jumps = (of: OwnTable): readonly string[] => of.jumps.filter((line) => isJump(line, hook));
       const drift = difference(jumps(want), jumps(have));

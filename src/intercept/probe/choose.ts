@@ -2,10 +2,12 @@
 /** From what a machine can do to how traffic is intercepted on it. Pure: the same results give the same choice. */
 import type { FeatureName, FeatureResults } from "./features.ts";
 
-export type RequestedMode = "auto" | "ebpf" | "mixed" | "iptables";
-/** `mixed` is eBPF outbound and rules inbound. */
-export type Mode = "ebpf" | "mixed" | "iptables" | "none";
-export type Mechanism = "ebpf" | "iptables" | "none";
+export type RequestedMode = "auto" | PossibleMode;
+/** `mixed` is eBPF outbound and rules inbound; `tproxy` is TPROXY inbound and REDIRECT outbound. */
+export type Mode = PossibleMode | "none";
+export type Mechanism = "ebpf" | "iptables" | "tproxy" | "nftables" | "none";
+
+type PossibleMode = "ebpf" | "mixed" | "iptables" | "tproxy" | "nftables";
 
 /** A eBPF both ways with acceleration allowed, B eBPF both ways, C mixed, D rules only. */
 export type Tier = "A" | "B" | "C" | "D";
@@ -55,11 +57,12 @@ const ACCELERATION: readonly FeatureName[] = ["sk-msg", "sockhash", "sk-storage"
 /** One is enough. */
 const RULES: readonly FeatureName[] = ["iptables-nft", "iptables-legacy"];
 
-const MODES: readonly Exclude<Mode, "none">[] = ["ebpf", "mixed", "iptables"];
+/** What `auto` takes, the best first; TPROXY changes the routing of a namespace, so one has to ask for it. */
+const MODES: readonly PossibleMode[] = ["ebpf", "mixed", "iptables", "nftables"];
 
 /** The best mode the machine can do, or the one that was asked for; `none`, with the reason, when it can't be. */
 export function choose(results: FeatureResults, requested: RequestedMode = "auto", needs: Needs = {}): Choice {
-  const possible = (mode: Exclude<Mode, "none">) => obstacle(results, mode, needs) === undefined;
+  const possible = (mode: PossibleMode) => obstacle(results, mode, needs) === undefined;
   if (requested !== "auto") {
     const why = obstacle(results, requested, needs);
     if (why !== undefined) return nothing(`${requested} is not possible: ${why}`);
@@ -67,48 +70,79 @@ export function choose(results: FeatureResults, requested: RequestedMode = "auto
   }
   const mode = MODES.find(possible);
   if (mode === undefined) {
-    return nothing(
-      `eBPF is not possible: ${obstacle(results, "ebpf", needs)}; nor are rules: ${obstacle(results, "iptables", needs)}`,
-    );
+    const rules = [iptablesObstacle(results, needs), nftablesObstacle(results, needs)].join("; ");
+    return nothing(`eBPF is not possible: ${obstacle(results, "ebpf", needs)}; nor are rules: ${rules}`);
   }
   if (mode === "ebpf") return chosen(mode, results, "the kernel has every hook that eBPF interception needs");
   const better = mode === "mixed" ? "eBPF inbound" : "eBPF";
-  return chosen(mode, results, `${better} is not possible: ${obstacle(results, "ebpf", needs)}`);
+  const nor = mode === "nftables" ? `; nor is iptables: ${iptablesObstacle(results, needs)}` : "";
+  return chosen(mode, results, `${better} is not possible: ${obstacle(results, "ebpf", needs)}${nor}`);
 }
 
-function chosen(mode: Exclude<Mode, "none">, results: FeatureResults, reason: string): Choice {
-  const outbound = mode === "iptables" ? "iptables" : "ebpf";
-  const inbound = mode === "ebpf" ? "ebpf" : "iptables";
+function chosen(mode: PossibleMode, results: FeatureResults, reason: string): Choice {
+  const { outbound, inbound } = mechanismsOf(mode, results);
   const originalDestination = outbound === "ebpf" ? "sockops-map" : "conntrack";
   return { mode, outbound, inbound, originalDestination, tier: tierOf(mode, results), reason };
+}
+
+function mechanismsOf(mode: PossibleMode, results: FeatureResults): { outbound: Mechanism; inbound: Mechanism } {
+  if (mode === "mixed") {
+    const byIptables = iptablesObstacle(results, {}) === undefined;
+    return { outbound: "ebpf", inbound: byIptables ? "iptables" : "nftables" };
+  }
+  // As in Istio: TPROXY sees only packets that arrive.
+  return mode === "tproxy" ? { outbound: "iptables", inbound: "tproxy" } : { outbound: mode, inbound: mode };
 }
 
 function nothing(reason: string): Choice {
   return { mode: "none", outbound: "none", inbound: "none", originalDestination: "none", tier: null, reason };
 }
 
-function tierOf(mode: Exclude<Mode, "none">, results: FeatureResults): Tier {
-  if (mode === "iptables") return "D";
+function tierOf(mode: PossibleMode, results: FeatureResults): Tier {
   if (mode === "mixed") return "C";
+  if (mode !== "ebpf") return "D";
   return firstMissing(results, ACCELERATION) === undefined ? "A" : "B";
 }
 
 /** Why a mode cannot be; undefined when it can. */
-function obstacle(results: FeatureResults, mode: Exclude<Mode, "none">, needs: Needs): string | undefined {
-  if (mode === "iptables") return rulesObstacle(results, needs);
+function obstacle(results: FeatureResults, mode: PossibleMode, needs: Needs): string | undefined {
+  switch (mode) {
+    case "iptables":
+      return iptablesObstacle(results, needs);
+    case "nftables":
+      return nftablesObstacle(results, needs);
+    case "tproxy":
+      return (
+        iptablesObstacle(results, needs) ?? (needs.inbound === false ? undefined : firstMissing(results, ["tproxy"]))
+      );
+    case "ebpf":
+    case "mixed":
+      return hookObstacle(results, mode, needs);
+  }
+}
+
+function hookObstacle(results: FeatureResults, mode: "ebpf" | "mixed", needs: Needs): string | undefined {
   const outbound = firstMissing(results, [
     ...OUTBOUND,
     ...(needs.dns ? DNS : []),
     ...(needs.externalProxy ? EXTERNAL_PROXY : []),
   ]);
   if (outbound !== undefined || needs.inbound === false) return outbound;
-  return mode === "ebpf" ? firstMissing(results, INBOUND) : rulesObstacle(results, { ...needs, cgroupOnly: false });
+  if (mode === "ebpf") return firstMissing(results, INBOUND);
+  const whole = { ...needs, cgroupOnly: false };
+  const iptables = iptablesObstacle(results, whole);
+  const nftables = nftablesObstacle(results, whole);
+  return iptables !== undefined && nftables !== undefined ? `${iptables}; ${nftables}` : undefined;
 }
 
-function rulesObstacle(results: FeatureResults, needs: Needs): string | undefined {
+function iptablesObstacle(results: FeatureResults, needs: Needs): string | undefined {
   const missing = RULES.map((name) => firstMissing(results, [name]));
   if (missing.every((why) => why !== undefined)) return missing.join("; ");
   return needs.cgroupOnly ? firstMissing(results, ["cgroup2", "xt-cgroup"]) : undefined;
+}
+
+function nftablesObstacle(results: FeatureResults, needs: Needs): string | undefined {
+  return firstMissing(results, ["nftables", ...(needs.cgroupOnly ? (["cgroup2", "nft-cgroup"] as const) : [])]);
 }
 
 function firstMissing(results: FeatureResults, names: readonly FeatureName[]): string | undefined {

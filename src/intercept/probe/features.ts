@@ -57,6 +57,7 @@ export const features = [
   { name: "xt-cgroup", hook: "iptables -m cgroup --path", meaning: "rules for the processes of one cgroup (exec)" },
   { name: "tproxy", hook: "TPROXY, IP_TRANSPARENT", meaning: "inbound interception that keeps both addresses" },
   { name: "nftables", hook: "nft", meaning: "redirect rules written in nftables itself" },
+  { name: "nft-cgroup", hook: "nft socket cgroupv2", meaning: "nftables rules for the processes of one cgroup (exec)" },
 ] as const satisfies readonly Feature[];
 
 export type FeatureName = (typeof features)[number]["name"];

@@ -8,6 +8,7 @@ import { ExecError, run } from "../../util/exec.ts";
 import { ShuntError } from "../../util/shunt-error.ts";
 import { toCgroupMatchPath } from "../iptables/cgroup-path.ts";
 import { type FamilyTools, installedTools, type Tools } from "../iptables/tools.ts";
+import { nftablesBackend } from "../nftables/backend.ts";
 import { LOOPBACK } from "./exercise.ts";
 import type { FeatureName, FeatureResult } from "./features.ts";
 import { attempt, patienceMs, refused } from "./outcome.ts";
@@ -29,6 +30,7 @@ export async function probeRuleFeatures(cgroup: ScratchCgroup | undefined): Prom
     ["iptables-legacy", await redirects(legacy?.[4], 4, "iptables-legacy-restore")],
     ["ip6tables-legacy", await redirects(legacy?.[6], 6, "ip6tables-legacy-restore")],
     ["nftables", await attempt(redirectByNft)],
+    ["nft-cgroup", await attempt(matchCgroupByNft)],
   ]);
   results.set("xt-cgroup", await anyFlavour(tools, (family) => matchCgroup(family, cgroup)));
   results.set("tproxy", await anyFlavour(tools, (family) => transparent(family)));
@@ -131,6 +133,11 @@ async function matchCgroup(tools: FamilyTools, cgroup: ScratchCgroup | undefined
     `-A OUTPUT -p tcp -m cgroup --path "${path}" -j REDIRECT --to-ports 15001`,
     "COMMIT",
   ]);
+}
+
+async function matchCgroupByNft(): Promise<void> {
+  const { cgroupMatch } = await nftablesBackend.probe();
+  if (!cgroupMatch.ok) throw new ShuntError("ERR_PROBE_RULES", cgroupMatch.reason ?? "not possible");
 }
 
 async function transparent(tools: FamilyTools): Promise<void> {

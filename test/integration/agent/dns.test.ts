@@ -77,7 +77,7 @@ function asked(log: readonly LogLine[], name: string): (readonly unknown[])[] {
     .map(({ transport, resolver, type, outcome }) => [transport, resolver, type, outcome]);
 }
 
-describe.each(["ebpf", "iptables"])("DNS capture in mode %s, the resolvers of resolv.conf", (mode) => {
+describe.each(["ebpf", "iptables", "nftables"])("DNS capture in mode %s, the resolvers of resolv.conf", (mode) => {
   let agent: ShuntAgent;
   beforeAll(async () => {
     agent = await agentFor({ capture: "resolv.conf" }, { mode });
@@ -241,7 +241,7 @@ describe("without a DNS listener, the agent killed", () => {
   });
 });
 
-describe.each(["ebpf", "iptables"])("DNS capture of exec in mode %s", (mode) => {
+describe.each(["ebpf", "iptables", "nftables"])("DNS capture of exec in mode %s", (mode) => {
   it("answers CMD from the resolver of its resolv.conf and leaves other processes alone", async () => {
     const file = join(folder, "exec.yaml");
     writeFileSync(file, "outbound:\n  dns:\n    capture: resolv.conf\n");

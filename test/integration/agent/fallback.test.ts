@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { findCommand } from "../../../scripts/setup/machine.mjs";
 import { BpfObject } from "../../../src/bpf/bpf-object.ts";
 import type { StatusReport } from "../../../src/config/formats/status.ts";
 import { EbpfBackend } from "../../../src/intercept/ebpf/backend.ts";
 import { NetworkNamespace } from "../../../src/intercept/network-namespace.ts";
 import { check } from "../../../src/native/status.ts";
 import { NetLab } from "../../support/net-lab.ts";
+import { NetnsSockets } from "../../support/netns-sockets.ts";
 import { runCommand, ShuntAgent } from "../../support/shunt.ts";
 
 /** BPF_SK_LOOKUP, and how many programs a namespace takes (net/core/filter.c via kernel/bpf/net_namespace.c). */
@@ -36,6 +38,29 @@ describe("where eBPF can't do what is asked", () => {
       expect((await runCommand(["ip", "netns", "exec", lab.client.netns, "iptables-save"])).stdout).not.toContain(
         "SHUNT",
       );
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it("and there is no iptables, to nftables, whose verdicts are counted by reason", async () => {
+    using lab = new NetLab("fallnft");
+    const folder = mkdtempSync(join(tmpdir(), "shunt-test-fallback-"));
+    for (const program of ["nsenter", "unshare", "sh", "mount", "cat", "nft"])
+      symlinkSync(findCommand(program) ?? `/missing/${program}`, join(folder, program));
+    try {
+      await using agent = await ShuntAgent.start(
+        { workloads: [{ name: "client", netns: lab.client.path }] },
+        { flags: ["--cgroup-root", folder], env: { PATH: folder } },
+      );
+      const [workload] = (await agent.ask<StatusReport>("status")).workloads;
+      expect(workload).toMatchObject({ mode: "nftables", outbound: "nftables", inbound: "nftables" });
+      using pod = new NetnsSockets(lab.client.path);
+      expect(await pod.ask("127.0.0.1", 9)).toBeLessThan(0);
+      const after = await agent.ask<StatusReport>("status");
+      expect(after.workloads[0]?.counters.outbound).toEqual({ loopback: 1 });
+      expect(after.agent.reason).toMatch(/^ebpf: .*; mixed: .*; iptables: iptables is not installed$/);
+      await agent.stop();
     } finally {
       rmSync(folder, { recursive: true });
     }

@@ -258,7 +258,7 @@ describe("an agent that follows one that was killed", () => {
 });
 
 describe("shunt clean", () => {
-  it.each(["ebpf", "mixed", "iptables"])(
+  it.each(["ebpf", "mixed", "iptables", "nftables"])(
     "removes and lists everything a killed agent in mode %s left",
     async (mode) => {
       await using rig = await Rig.start();
@@ -275,6 +275,7 @@ describe("shunt clean", () => {
             ),
           )
         ).map((text) => text.replaceAll(/^[#:].*\n/gm, "")),
+        (await runCommand(["nft", "list", "tables", "inet"], { netns: podA.path })).stdout,
       ];
       // Once, so that the tables that the programs make by looking are there before.
       await host();
@@ -297,8 +298,8 @@ describe("shunt clean", () => {
       const { removed, failed } = JSON.parse(cleaned.stdout) as CleanReport;
       expect(failed).toEqual([]);
       expect(removed.map(({ kind }) => kind)).toEqual([
-        ...(mode === "iptables" ? [] : ["pin"]),
-        ...(mode === "ebpf" ? ["ip-rule"] : ["iptables"]),
+        ...(mode === "ebpf" || mode === "mixed" ? ["pin"] : []),
+        ...(mode === "ebpf" ? ["ip-rule"] : [mode === "nftables" ? "nftables" : "iptables"]),
         "address",
         "folder",
       ]);

@@ -180,7 +180,7 @@ describe.each(["ebpf", "mixed"])("a change that the kernel refuses, in mode %s,"
   });
 });
 
-describe.each(["ebpf", "mixed", "iptables"])("a change of what listens, in mode %s,", (mode) => {
+describe.each(["ebpf", "mixed", "iptables", "nftables"])("a change of what listens, in mode %s,", (mode) => {
   it("lets no connection pass by the proxy and refuses none, not even when the new listeners cannot be had", async () => {
     const { client: own, server: peer } = lab;
     await processes.start(tellServer("node", own.v4, [PORT]), own.path);

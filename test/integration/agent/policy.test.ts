@@ -8,7 +8,7 @@ import { request } from "node:http";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { adminSocketPath } from "../../../src/config/admin-socket-path.ts";
 import type { Explanation } from "../../../src/config/formats/explanation.ts";
-import { rulesOf } from "../../support/iptables-save.ts";
+import { inNetns, rulesOf } from "../../support/iptables-save.ts";
 import { tellServer } from "../../support/lab-process.ts";
 import { inEveryMode } from "../../support/modes.ts";
 import { endpoint, PodPair, type Traffic } from "../../support/pod-pair.ts";
@@ -264,6 +264,10 @@ inEveryMode("policies", (mode) => {
         const [table, ...rule] = decidedBy.replaceAll('"', "").split(" ");
         expect(table).toBe("nat");
         expect(rules.replaceAll('"', "").split("\n")).toContain(rule.join(" "));
+      } else if (mode === "nftables") {
+        const [family = "", table = "", chain = "", ...rule] = decidedBy.replaceAll('"', "").split(" ");
+        const listed = inNetns(pair.lab.client.path, "nft", "list", "chain", family, table, chain).replaceAll('"', "");
+        expect(listed.split("\n").map((line) => line.trim())).toContain(rule.join(" "));
       } else {
         expect(decidedBy).toMatch(/^cidrs\[policy \d+, outbound-exclude, 203\.0\.113\.0\/24\]$/);
       }

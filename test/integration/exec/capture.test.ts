@@ -71,7 +71,7 @@ const endpoints = (): string[] =>
     .map(({ address, server }) => server.endpoint(address))
     .sort();
 
-describe.each(["ebpf", "iptables"])("what exec captures in mode %s", (mode) => {
+describe.each(["ebpf", "iptables", "nftables"])("what exec captures in mode %s", (mode) => {
   const run = (argv: readonly string[], flags: readonly string[] = []) =>
     exec(["--mode", mode, ...flags, "--", ...argv], { within, env });
 

@@ -67,7 +67,7 @@ describe("the status of exec", () => {
     expect(err).toMatch(new RegExp(`${file}:2.*outbound\\.port.*many`));
   });
 
-  it.each([[["--inbound", "80"]], [["--mode", "tproxy"]], [["--no-such-option"]]])(
+  it.each([[["--inbound", "80"]], [["--mode", "bpf"]], [["--no-such-option"]]])(
     "is 2 for wrong usage: %j",
     async (options) => {
       expect((await exec([...options, "--", "true"])).status).toBe(2);

@@ -51,11 +51,6 @@ describe("a wrong use ends with 2 and one line that names flag and value", () =>
     [["explain", "--address", "localhost"], 'shunt: --address "localhost" is not an IP address'],
     [["completion", "tcsh"], 'shunt: SHELL "tcsh" is not one of bash, zsh, fish'],
     [["exec", "--inbound", "80,90", "ls"], "shunt exec: --inbound 80,90 only together with --netns"],
-    [
-      ["exec", "--mode", "tproxy", "ls"],
-      "shunt exec: --mode tproxy is not available in this version (auto, ebpf, mixed and iptables are)",
-    ],
-    [["run", "--mode=nftables", "--workload-netns", "a"], expect.stringContaining("--mode nftables is not available")],
     [["run"], "shunt run: no workload: give --config FILE, --workload-netns, --workload-pid or --workload-cgroup"],
     [
       ["run", "--config", "f", "--no-inbound"],

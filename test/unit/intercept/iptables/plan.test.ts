@@ -53,7 +53,28 @@ describe("plan", () => {
     expect(dns(["10.0.0.1"])).toEqual([]);
   });
 
+  it("warns of ranges by the hundred, which are compared one after another", () => {
+    const ranges = Array.from({ length: 1000 }, (_, i) => ({ address: `10.${i >> 8}.${i & 255}.0`, prefixLength: 24 }));
+    expect(plan(aSpec({ outbound: anOutbound({ excludeCidrs: ranges }) })).warnings).toEqual([
+      expect.stringContaining("outbound.excludeCidrs: iptables compares every new connection with 1000 ranges"),
+    ]);
+    expect(plan(aSpec({ outbound: anOutbound({ excludeCidrs: ranges.slice(0, 99) }) })).warnings).toEqual([]);
+  });
+
+  it("says what can't be told of arriving packets by cgroup", () => {
+    const target = { kind: "cgroup", path: "/sys/fs/cgroup/x", netnsPath: "/proc/self/ns/net" } as const;
+    const interfaces = { exclude: [], reroute: ["vm0"] };
+    const planned = plan(aSpec({ target, outbound: anOutbound(), interfaces, dropInvalid: true }), facts);
+    expect(planned.warnings).toEqual([
+      expect.stringContaining("dropInvalid: packets that arrive can't be matched by cgroup"),
+      expect.stringContaining("interfaces.reroute: packets that arrive can't be matched by cgroup"),
+    ]);
+    expect(planned.families[4].flatMap(({ dispatch }) => dispatch.map(({ hook }) => hook))).toEqual(["OUTPUT"]);
+  });
+
   it("says where listeners have to be reached", () => {
+    const interfaces = { exclude: [], reroute: ["vm0"] };
+    expect(plan(aSpec({ outbound: anOutbound(), interfaces })).listeners).toMatchObject({ outbound: "any" });
     expect(plan(aSpec({ inbound: anInbound() })).listeners).toEqual({
       outbound: "loopback",
       inbound: "any",

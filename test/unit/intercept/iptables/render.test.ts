@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { describe, expect, it } from "vitest";
+import { describe, it } from "vitest";
 import { plan } from "../../../../src/intercept/iptables/plan.ts";
-import { render } from "../../../../src/intercept/iptables/render.ts";
+import { restoreText } from "../../../../src/intercept/iptables/render.ts";
+import { emptyRules, withGuard } from "../../../../src/intercept/iptables/rule-state.ts";
+import { renderTransition } from "../../../../src/intercept/iptables/transition.ts";
 import type { InterceptSpec } from "../../../../src/intercept/spec.ts";
+import { expectGolden } from "../../../support/golden-file.ts";
 import { anInbound, anOutbound, aSpec } from "./iptables-specs.ts";
 
-const goldenFolder = join(dirname(fileURLToPath(import.meta.url)), "../../../golden/iptables");
 const facts = { cgroup2: { mountPoint: "/sys/fs/cgroup/unified", root: "/" } };
 
 const cases: Record<string, InterceptSpec> = {
@@ -67,6 +66,26 @@ const cases: Record<string, InterceptSpec> = {
   "local-captured": aSpec({ outbound: anOutbound({ captureLocal: true }) }),
   "dns-all": aSpec({ outbound: anOutbound({ dns: { kind: "all", port: 15053 } }) }),
   "dns-port-excluded": aSpec({ outbound: anOutbound({ excludePorts: [53], dns: { kind: "all", port: 15053 } }) }),
+  "ipv4-only": aSpec({
+    outbound: anOutbound({ dns: { kind: "all", port: 15053 } }),
+    inbound: anInbound(),
+    ipv6: false,
+  }),
+  "local-queries-captured": aSpec({
+    outbound: anOutbound({ captureLocalDns: true, dns: { kind: "servers", servers: ["10.96.0.10"], port: 15053 } }),
+  }),
+  "owner-groups": aSpec({
+    outbound: anOutbound({ ownerGroups: { kind: "only", groups: [1000, 1001] }, dns: { kind: "all", port: 15053 } }),
+    proxy: { uids: [1337, 1338], gids: [1339, 1340], external: false },
+  }),
+  "owner-groups-excluded": aSpec({ outbound: anOutbound({ ownerGroups: { kind: "all-except", groups: [888, 999] } }) }),
+  "owner-groups-none": aSpec({ outbound: anOutbound({ ownerGroups: { kind: "only", groups: [] } }) }),
+  "behind-the-pod": aSpec({
+    outbound: anOutbound({ excludePorts: [22], excludeCidrs: [{ address: "10.9.0.0", prefixLength: 16 }] }),
+    inbound: anInbound(),
+    interfaces: { exclude: ["net1"], reroute: ["k6t-eth0", "vm0"] },
+    dropInvalid: true,
+  }),
   "proxy-by-cgroup": aSpec({
     outbound: anOutbound(),
     proxy: { cgroup: '/sys/fs/cgroup/unified/proxy "one"', uids: [], gids: [], external: true },
@@ -78,13 +97,15 @@ describe("render", () => {
     const spec = cases[name];
     if (!spec) throw new Error(name);
     const planned = plan(spec, facts);
-    const text = `# iptables-restore --noflush\n${render(planned, 4)}# ip6tables-restore --noflush\n${render(planned, 6)}`;
-    const file = join(goldenFolder, `${name}.golden`);
-    if (process.env["UPDATE_GOLDEN"] === "1") {
-      mkdirSync(goldenFolder, { recursive: true });
-      writeFileSync(file, text);
-    }
-    expect(existsSync(file), `${file} is made by UPDATE_GOLDEN=1`).toBe(true);
-    expect(text).toBe(readFileSync(file, "utf8"));
+    const text = `# iptables-restore --noflush\n${restoreText(planned, 4)}# ip6tables-restore --noflush\n${restoreText(planned, 6)}`;
+    expectGolden(import.meta.dirname, name, text);
+  });
+
+  it.each(["external-sidecar-with-dns", "exec-cgroup", "behind-the-pod"])("writes the guard of %s", (name) => {
+    const planned = plan(cases[name] ?? aSpec(), facts);
+    const guarded = ([4, 6] as const).map((family) =>
+      renderTransition(emptyRules(), withGuard(emptyRules(), planned, family)),
+    );
+    expectGolden(import.meta.dirname, `guard-${name}`, guarded.join(""));
   });
 });

@@ -21,7 +21,8 @@ function without(...missing: FeatureName[]): FeatureResults {
   );
 }
 
-const RULES: FeatureName[] = ["iptables-nft", "iptables-legacy"];
+const IPTABLES: FeatureName[] = ["iptables-nft", "iptables-legacy"];
+const RULES: FeatureName[] = [...IPTABLES, "nftables"];
 
 describe("the choice of a mode", () => {
   it("is eBPF both ways, tier A, where everything works", () => {
@@ -59,15 +60,27 @@ describe("the choice of a mode", () => {
     expect(choice.reason).toContain("no cgroup-connect4 here");
     expect(choice.reason).toContain("no iptables-nft here");
     expect(choice.reason).toContain("no iptables-legacy here");
+    expect(choice.reason).toContain("no nftables here");
+  });
+
+  it("is nftables where there is no iptables, and says why", () => {
+    const choice = choose(without("sockops", ...IPTABLES));
+    expect(choice).toMatchObject({ mode: "nftables", outbound: "nftables", inbound: "nftables", tier: "D" });
+    expect(choice.reason).toContain("no sockops here");
+    expect(choice.reason).toContain("nor is iptables: iptables-nft (no iptables-nft here)");
+  });
+
+  it("is mixed with nftables where there is no iptables", () => {
+    expect(choose(without("sk-lookup", ...IPTABLES))).toMatchObject({ mode: "mixed", inbound: "nftables" });
   });
 
   it("needs one flavour of iptables, not both", () => {
-    for (const name of RULES) expect(choose(without("sockops", name)).mode).toBe("iptables");
+    for (const name of IPTABLES) expect(choose(without("sockops", name)).mode).toBe("iptables");
   });
 });
 
 describe("a mode that was asked for", () => {
-  it.each(["ebpf", "mixed", "iptables"] as const)("is %s where it is possible", (mode) => {
+  it.each(["ebpf", "mixed", "iptables", "tproxy", "nftables"] as const)("is %s where it is possible", (mode) => {
     expect(choose(without(), mode).mode).toBe(mode);
   });
 
@@ -75,6 +88,13 @@ describe("a mode that was asked for", () => {
     const choice = choose(without("sk-lookup"), "ebpf");
     expect(choice.mode).toBe("none");
     expect(choice.reason).toBe("ebpf is not possible: sk-lookup (no sk-lookup here)");
+  });
+
+  it("of TPROXY is REDIRECT outbound, and needs TPROXY inbound alone", () => {
+    expect(choose(without(), "tproxy")).toMatchObject({ outbound: "iptables", inbound: "tproxy", tier: "D" });
+    expect(choose(without("tproxy"), "tproxy").reason).toBe("tproxy is not possible: tproxy (no tproxy here)");
+    expect(choose(without("tproxy"), "tproxy", { inbound: false }).mode).toBe("tproxy");
+    expect(choose(without(...IPTABLES), "tproxy").mode).toBe("none");
   });
 });
 
@@ -93,6 +113,8 @@ describe("needs", () => {
     const choice = choose(without("xt-cgroup"), "iptables", { cgroupOnly: true, inbound: false });
     expect(choice.mode).toBe("none");
     expect(choice.reason).toContain("no xt-cgroup here");
+    expect(choose(without("sockops", "xt-cgroup"), "auto", { cgroupOnly: true }).mode).toBe("nftables");
+    expect(choose(without("nft-cgroup"), "nftables", { cgroupOnly: true }).reason).toContain("no nft-cgroup here");
   });
 });
 
@@ -102,7 +124,7 @@ it("whatever the machine, auto gives what asking for that mode gives, and never 
       const results = without(...missing);
       const needs = { inbound, cgroupOnly };
       const auto = choose(results, "auto", needs);
-      const possible = (["ebpf", "mixed", "iptables"] as const).filter(
+      const possible = (["ebpf", "mixed", "iptables", "nftables"] as const).filter(
         (mode) => choose(results, mode, needs).mode === mode,
       );
       expect(auto.mode).toBe(possible[0] ?? "none");

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+import { isIP } from "node:net";
+import { canonicalIp } from "../../util/ip.ts";
+import type { Decision, Question } from "../decision.ts";
+import { TABLE_WORDS } from "./naming.ts";
+import type { NftablesPlan } from "./plan.ts";
+import { renderChainRule } from "./render.ts";
+import { type Family, NOT_BEGINNING, type Rule } from "./rule.ts";
+
+/** Chain and text of the rule that decides; the end of the chain where none does. See RuleFor. */
+export function nftablesRuleFor(plan: NftablesPlan, question: Question, { reason }: Decision): string {
+  const family: Family = isIP(canonicalIp(question.address)) === 4 ? 4 : 6;
+  // A proxy that calls its own pod is counted where it enters.
+  const direction = reason === "proxy-to-self" ? "inbound" : question.direction;
+  const main = `${plan.prefix}${question.direction === "inbound" ? "in" : "out"}`;
+  for (const name of [main, `${plan.prefix}own`]) {
+    const fits = ({ count, match }: Rule): boolean =>
+      count?.reason === reason &&
+      count.direction === direction &&
+      match.every((phrase) => allows(phrase, family, question));
+    const rule = plan.chains.find((chain) => chain.name === name)?.rules.find(fits);
+    if (rule) return `${TABLE_WORDS} ${name} ${renderChainRule(plan, rule)}`;
+  }
+  return `${TABLE_WORDS} ${main}: no rule, its end`;
+}
+
+/** Whether a phrase is about packets of another family or protocol. */
+function allows(phrase: string, family: Family, { transport }: Question): boolean {
+  if (phrase === NOT_BEGINNING) return false;
+  if (/^ip (s|d)addr|ipv4$/.test(phrase)) return family === 4;
+  if (/^ip6 (s|d)addr|ipv6$/.test(phrase)) return family === 6;
+  return !/^(tcp|udp) dport/.test(phrase) || phrase.startsWith(transport);
+}
