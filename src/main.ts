@@ -10,6 +10,7 @@ const actions: Actions = {
   runAgent: async (...args) => (await import("./agent/run-agent.ts")).runAgent(...args),
   execCommand: async (...args) => (await import("./agent/exec/exec-command.ts")).execCommand(...args),
   clean: async (...args) => (await import("./agent/clean.ts")).clean(...args),
+  rules: async (...args) => (await import("./agent/rules/rules.ts")).rules(...args),
   probeMachine: async (...args) => (await import("./agent/probe-machine.ts")).probeMachine(...args),
 };
 

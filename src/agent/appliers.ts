@@ -6,7 +6,7 @@ import type { NetworkNamespace } from "../intercept/network-namespace.ts";
 import { NftablesInterception } from "../intercept/nftables/interception.ts";
 import type { Appliers, Mode } from "../intercept/select.ts";
 import type { InterceptSpec, InterfacePolicy } from "../intercept/spec.ts";
-import { UnsupportedError } from "../util/unsupported-error.ts";
+import { TproxyInterception } from "../intercept/tproxy/interception.ts";
 import type { Reaches } from "./workload/proxy-listeners.ts";
 
 type Rules = Interception & { readonly warnings: readonly string[] };
@@ -42,9 +42,7 @@ export function appliersFor(to: Destinations): Appliers {
       return to.ebpf.apply(spec, to.netns, to.sockets());
     },
     iptables: byRules("iptables", (spec, netns) => IptablesInterception.apply(spec, netns)),
-    tproxy: byRules("tproxy", async () => {
-      throw new UnsupportedError("this build has no TPROXY back-end");
-    }),
+    tproxy: byRules("tproxy", (spec, netns) => TproxyInterception.apply(spec, netns)),
     nftables: byRules("nftables", (spec, netns) => NftablesInterception.apply(spec, netns)),
   };
 }

@@ -8,16 +8,18 @@ import type { CleanOptions } from "../config/command-options.ts";
 import type { CleanItem, CleanReport } from "../config/formats/clean-report.ts";
 import { Cgroup2Mount } from "../intercept/cgroup2-mount.ts";
 import { PinDirectory, pinnedInstances } from "../intercept/ebpf/pins.ts";
+import { isRulesInstance } from "../intercept/ebpf/rules-instance.ts";
 import { ShuntError } from "../util/shunt-error.ts";
 import { cleanProbes } from "./clean-probes.ts";
 import { requirePrivileges } from "./require-privileges.ts";
+import { handInForce } from "./rules/hand-in-force.ts";
 import { isLocked, readState } from "./scope-lock.ts";
 import { type Attempt, undoTrace } from "./undo-trace.ts";
 
 /**
  * Removes what agents and `exec`s that are gone have left: pins (and with them the programs), rules, routes,
  * addresses, cgroups; with "all" also what killed probes have left. Throws ERR_CLEAN_RUNNING when the one asked for by
- * name still runs; with "all" live ones are left alone and told as failed.
+ * name still runs; with "all" live ones, and what `rules` has in force, are left alone and told as failed.
  */
 export async function clean(options: CleanOptions): Promise<CleanReport> {
   requirePrivileges("clean");
@@ -33,6 +35,12 @@ export async function clean(options: CleanOptions): Promise<CleanReport> {
       const reason = `agent "${name}" runs with pid ${readState(directory)?.pid ?? "unknown"}`;
       if (options.scope.kind === "agent") throw new ShuntError("ERR_CLEAN_RUNNING", `${reason}: stop it first`);
       failed.push({ kind: "agent", name, reason });
+      continue;
+    }
+    const byHand = isRulesInstance(name) && options.scope.kind === "all" ? handInForce(directory) : undefined;
+    if (byHand) {
+      const reason = `in force for workload ${byHand.workload} in ${byHand.netns}: shunt rules remove, or clean --name ${name}`;
+      failed.push({ kind: "rules", name, reason });
       continue;
     }
     await cleanScope(name, bpffs?.path, removed, failed);

@@ -3,9 +3,10 @@
  * What the commands leave to the agent. The entry point hands in functions that load the agent's modules
  * when they are called, so that `--help` and completion stay quick and work where the addon is missing.
  */
-import type { CleanOptions, ExecOptions, ProbeOptions, RunOptions } from "../config/command-options.ts";
+import type { CleanOptions, ExecOptions, ProbeOptions, RulesOptions, RunOptions } from "../config/command-options.ts";
 import type { CleanReport } from "../config/formats/clean-report.ts";
 import type { ProbeReport } from "../config/formats/probe.ts";
+import type { RulesReport } from "../config/formats/rules.ts";
 import type { AgentConfig } from "../config/model.ts";
 
 export interface Actions {
@@ -17,5 +18,7 @@ export interface Actions {
   execCommand(options: ExecOptions): Promise<number>;
   /** Throws when the agent of that scope still runs. */
   clean(options: CleanOptions): Promise<CleanReport>;
+  /** Throws before anything is changed when a workload's configuration can't be had. */
+  rules(options: RulesOptions): Promise<RulesReport>;
   probeMachine(options: ProbeOptions): Promise<ProbeReport>;
 }

@@ -68,7 +68,7 @@ function unreachable({ name, socketPath }: AgentAddress, cause: NodeJS.ErrnoExce
 
 function runningAgents(): string[] {
   try {
-    return readdirSync(RUNTIME_FOLDER);
+    return readdirSync(RUNTIME_FOLDER).filter((name) => !/^rules-[0-9a-f]{12}$/.test(name));
   } catch {
     return [];
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Every command with its options, in the order help lists them. */
+import { RULES_ACTIONS, RULES_BACKENDS } from "../config/formats/rules.ts";
 import { DNS_CAPTURES, FAIL_MODES, MODES } from "../config/model.ts";
 import { PRESET_NAMES } from "../config/presets.ts";
 import { LOG_FORMATS, LOG_LEVELS } from "../util/log.ts";
@@ -230,6 +231,54 @@ export const COMMANDS: readonly CommandSpec[] = [
     ],
     arguments: [],
     examples: ["shunt explain --workload blue --direction outbound --address 10.0.0.9 --port 443"],
+  },
+  {
+    name: "rules",
+    summary: "make, check or take away the interception of a workload by hand",
+    description: [
+      "ACTION is plan (print what would be applied and touch nothing; needs no root), apply (all or nothing; again changes nothing; what differs from the plan is brought to it), verify (print what differs; ends with 1 when there is anything), remove, or validate (make connections from inside the namespace that must be intercepted; ends with 126 when they are not).",
+      "The workload is a namespace or a process with the traffic flags of `run`, a pod with its manifest, or those of an agent's file. Unless the file says otherwise an unmodified proxy listens on the ports. docs/rules.md has it all.",
+    ],
+    options: [
+      value("--netns", "NS", "network namespace: name under /run/netns or path", {
+        parse: parse.nonEmpty,
+        completion: "file",
+      }),
+      value("--pid", "PID", "the network namespace of a process", { parse: parse.processId }),
+      value("--pod", "FILE", "manifest of the pod that is in the namespace, YAML or JSON; - for standard input", {
+        parse: parse.nonEmpty,
+        completion: "file",
+      }),
+      value("--config", "FILE", "workloads of an agent's configuration file", {
+        parse: parse.nonEmpty,
+        completion: "file",
+      }),
+      value("--workload", "NAME", "with --config: only this one", { parse: parse.nonEmpty, repeatable: true }),
+      value(
+        "--name",
+        "NAME",
+        "name of the workload, by which it is found again (the namespace's, pid-PID, the pod's)",
+        {
+          parse: parse.nonEmpty,
+        },
+      ),
+      value("--backend", "NAME", "what intercepts (what has the workload already, else the rules auto would choose)", {
+        choices: RULES_BACKENDS,
+      }),
+      value("--chain-prefix", "PREFIX", "with iptables: SHUNT for rules of ours, ISTIO for Istio's own", {
+        choices: ["SHUNT", "ISTIO"],
+      }),
+      toggle("--remove-leftovers", "apply, verify: also remove what others and earlier versions have left"),
+      value("--format", "FORMAT", "form of the report (text)", { choices: ["text", "json"] }),
+      ...TRAFFIC_OPTIONS,
+    ],
+    arguments: [{ metavar: "ACTION", description: "what to do", required: true, choices: RULES_ACTIONS }],
+    examples: [
+      "shunt rules plan --netns blue --backend nftables",
+      "shunt rules apply --netns blue --exclude-outbound-ports 22",
+      "kubectl get pod web-0 -o json | shunt rules apply --pid 4711 --pod -",
+      "shunt rules verify --config agent.yaml --workload blue --format json",
+    ],
   },
   {
     name: "clean",

@@ -6,6 +6,8 @@ export const EXIT = {
   usage: 2,
   /** Not possible on this machine; EX_UNAVAILABLE of sysexits.h. */
   unavailable: 69,
+  /** `rules validate`: connections pass by the proxy; as Istio's command, for whoever watches for that. */
+  invalid: 126,
   /** `exec`: Shunt failed. As env(1) and timeout(1) have it, like the next two. */
   execFailed: 125,
 } as const;

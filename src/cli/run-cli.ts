@@ -19,6 +19,7 @@ const COMMAND_FUNCTIONS: Readonly<Record<string, () => Promise<CommandFunction>>
   status: async () => (await import("./commands/status.ts")).runStatus,
   flows: async () => (await import("./commands/flows.ts")).runFlows,
   explain: async () => (await import("./commands/explain.ts")).runExplain,
+  rules: async () => (await import("./commands/rules.ts")).runRules,
   clean: async () => (await import("./commands/clean.ts")).runClean,
   completion: async () => (await import("./commands/completion.ts")).runCompletion,
 };

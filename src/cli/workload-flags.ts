@@ -3,6 +3,7 @@
 import type { FieldPath, Locate } from "../config/problem.ts";
 import { TRAFFIC_OPTIONS, WORKLOAD_OPTIONS } from "./command-table.ts";
 import type { OptionSet } from "./option-set.ts";
+import { UsageError } from "./usage-error.ts";
 
 /** Where each flag goes below a workload; `value` stands for what a switch means. */
 const TRAFFIC_FIELDS: Readonly<Record<string, { readonly path: string; readonly value?: unknown }>> = {
@@ -61,7 +62,27 @@ export function workloadsFromFlags(options: OptionSet): FlagWorkloads {
   return { workloads, locate: (path) => ({ where: origin(path, origins, targetFlags) }) };
 }
 
-function trafficFromFlags(options: OptionSet, origins: Map<string, string>): Record<string, unknown> {
+/** Name and target of the one workload that `rules` has by flags. */
+export function targetFromFlags(options: OptionSet, fallbackName?: string): Record<string, unknown> {
+  const [long, ...more] = (["--netns", "--pid"] as const).filter((flag) => options.has(flag));
+  if (long === undefined) throw new UsageError("no target: give --netns NS or --pid PID, or --config FILE");
+  if (more.length > 0) throw new UsageError(`--netns ${options.text("--netns")} can't be used together with --pid`);
+  const target = options.value(long) as string | number;
+  const name = options.text("--name") ?? fallbackName ?? uniqueName(`--workload-${long.slice(2)}`, target, new Set());
+  return { name, [long.slice(2)]: target };
+}
+
+/** Which flag a field below a workload was given by; undefined when by none. */
+export function flagOf(field: FieldPath, origins: ReadonlyMap<string, string>): string | undefined {
+  for (let length = field.length; length > 0; length--) {
+    const flag = origins.get(field.slice(0, length).join("."));
+    if (flag !== undefined) return flag;
+  }
+  return undefined;
+}
+
+/** Fields of a workload; `origins` gets the flag of each. */
+export function trafficFromFlags(options: OptionSet, origins: Map<string, string>): Record<string, unknown> {
   const traffic: Record<string, unknown> = {};
   for (const { long } of TRAFFIC_OPTIONS) {
     if (!options.has(long)) continue;
@@ -85,10 +106,8 @@ function setField(into: Record<string, unknown>, [key = "", ...rest]: readonly s
 /** The flag of the field or of what it is part of, else the one that named the workload. */
 function origin(path: FieldPath, origins: ReadonlyMap<string, string>, targetFlags: readonly string[]): string {
   const [, index, ...field] = path;
-  for (let length = field.length; length > 0; length--) {
-    const flag = origins.get(field.slice(0, length).join("."));
-    if (flag !== undefined) return flag;
-  }
+  const flag = flagOf(field, origins);
+  if (flag !== undefined) return flag;
   return typeof index === "number" ? (targetFlags[index] ?? "--workload-netns") : "--workload-netns";
 }
 

@@ -3,6 +3,7 @@
 import { z } from "zod";
 import { probeSchema } from "./formats/probe.ts";
 import { recordSchema } from "./formats/record.ts";
+import { rulesSchema } from "./formats/rules.ts";
 import { statusSchema } from "./formats/status.ts";
 import { agentSchema } from "./schema/config.ts";
 
@@ -10,6 +11,7 @@ export const DOCUMENTED_SCHEMAS = {
   config: agentSchema.meta({ title: "Shunt configuration", description: "The file of `shunt run --config`." }),
   record: recordSchema,
   probe: probeSchema,
+  rules: rulesSchema,
   status: statusSchema,
 } as const;
 

@@ -52,6 +52,10 @@ export async function shunt(argv: readonly string[], surroundings: CliSurroundin
         calls.push(["clean", ...args]);
         return { removed: [], failed: [] };
       },
+      rules: async (options) => {
+        calls.push(["rules", options]);
+        return { action: options.action, workloads: [] };
+      },
       probeMachine: () => Promise.reject(new Error("no probe in this test")),
       ...surroundings.actions,
     },

@@ -19,6 +19,7 @@ it.each([
   ["docs/record.md", "record"],
   ["docs/status.md", "status"],
   ["docs/status.md", "probe"],
+  ["docs/rules.md", "rules"],
 ] as const)("%s lists every field of the %s", (file, name) => {
   expectCommittedPart(file, `fields of ${name}`, fieldTable(jsonSchemaText(name)));
 });

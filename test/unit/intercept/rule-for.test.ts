@@ -41,7 +41,7 @@ const cases: readonly (readonly [Reason, Question, string, string])[] = [
     "dns",
     asked("outbound", "10.9.0.53", 53),
     "cidrs[policy 3, dns-server, 10.9.0.53/32]",
-    "DNS -d 10.9.0.53/32 -p tcp --dport 53 --syn # -j REDIRECT --to-ports 15053",
+    "DNS -d 10.9.0.53/32 -p tcp --syn --dport 53 # -j REDIRECT --to-ports 15053",
   ],
   [
     "loopback",
