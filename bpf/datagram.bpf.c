@@ -105,11 +105,13 @@ static __always_inline int sendmsg_cgroup(struct bpf_sock_addr *ctx, int v6)
 FOR_BOTH_FAMILIES(sendmsg, _netns, sendmsg_netns)
 FOR_BOTH_FAMILIES(sendmsg, _cgroup, sendmsg_cgroup)
 
-/* Only a datagram from our DNS ports is renamed: the socket may receive from others as well. */
+/*
+ * Only a datagram from the port that a resolver was asked by is renamed: the socket may receive
+ * from others as well. A connected socket keeps its port, whatever the workload's is by now.
+ */
 static __always_inline int received(struct bpf_sock_addr *ctx, int v6)
 {
 	struct resolvers *all;
-	struct workload *w;
 	struct ip_addr from;
 	__be16 port;
 
@@ -117,9 +119,6 @@ static __always_inline int received(struct bpf_sock_addr *ctx, int v6)
 		return 1;
 	all = bpf_sk_storage_get(&resolvers, ctx->sk, 0, 0);
 	if (!all)
-		return 1;
-	w = bpf_map_lookup_elem(&workloads, &all->slot);
-	if (!w)
 		return 1;
 	from = sockaddr_address(ctx, v6);
 	port = sockaddr_port(ctx);
@@ -129,7 +128,7 @@ static __always_inline int received(struct bpf_sock_addr *ctx, int v6)
 	for (int i = 0; i < RESOLVER_SLOTS; i++) {
 		struct resolver *r = &all->asked[i];
 
-		if (port != w->dns_ports[i] || !r->asked_ns)
+		if (port != r->port || !r->asked_ns)
 			continue;
 		if (r->unanswered)
 			r->unanswered--;

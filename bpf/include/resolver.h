@@ -83,11 +83,12 @@ static __always_inline __be16 resolver_port(struct bpf_sock *sk, const struct wo
 		r->unanswered = 0;
 	}
 	r->asked_ns = now;
+	r->port = w->dns_ports[at];
 	if (connected)
 		r->connected = 1;
 	else
 		r->unanswered++;
-	return w->dns_ports[at];
+	return r->port;
 }
 
 #endif

@@ -225,7 +225,8 @@ struct resolver {
 	struct ip_addr address;
 	__u64 asked_ns; /* the last time, CLOCK_MONOTONIC; 0: there is none */
 	__u32 unanswered;
-	__u32 connected; /* the socket is connected to it */
+	__u16 connected; /* the socket is connected to it */
+	__be16 port;	 /* asked by; the workload may have another by now */
 };
 
 struct resolvers {

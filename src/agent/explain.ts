@@ -12,21 +12,26 @@ export interface Explained {
   readonly localAddresses: readonly string[];
 }
 
+/** The id that no process has (setuid(2)): no list names it. */
+const NOBODY = 0xffff_ffff;
+
 /** Which rule decides about a connection, by the same decision the programs and rules make. */
 export function explain({ spec, interception, localAddresses }: Explained, query: ExplainQuery): Explanation {
+  const { workload: _workload, uid, gid, ...asked } = query;
   const question: Question = {
-    direction: query.direction,
-    transport: "tcp",
-    address: query.address,
-    port: query.port,
-    ...(query.source === undefined ? {} : { source: query.source }),
-    fromProxy: false,
+    ...asked,
+    fromProxy: hasProxyMark(spec, query.mark ?? 0),
+    ...(uid === undefined && gid === undefined ? {} : { owner: { uid: uid ?? NOBODY, gid: gid ?? NOBODY } }),
     localAddresses,
   };
   const decision = decide(spec, question);
   const { verdict, reason, rule } = decision;
   const decidedBy = interception.ruleFor?.(spec, question, decision) ?? interception.backend;
   return { query, verdict, reason, rule, decidedBy, goesTo: goesTo(spec, query, decision) };
+}
+
+function hasProxyMark({ proxy: { mark } }: InterceptSpec, asked: number): boolean {
+  return mark !== undefined && (asked & mark.mask) >>> 0 === mark.value >>> 0;
 }
 
 function goesTo(
@@ -39,7 +44,7 @@ function goesTo(
   if (decision.verdict === "pass") return `${bracket(query.address)}:${query.port}`;
   const dns = spec.outbound?.dns;
   const dnsPort = dns !== undefined && dns.kind !== "off" ? dns.port : undefined;
-  const port =
-    decision.reason === "dns" ? dnsPort : query.direction === "outbound" ? spec.outbound?.port : spec.inbound?.port;
+  const inbound = query.direction === "inbound" || decision.reason === "proxy-to-self";
+  const port = decision.reason === "dns" ? dnsPort : inbound ? spec.inbound?.port : spec.outbound?.port;
   return `${ipFamily(query.address) === 4 ? "127.0.0.1" : "[::1]"}:${port}`;
 }

@@ -225,12 +225,26 @@ export const COMMANDS: readonly CommandSpec[] = [
       value("--address", "IP", "destination; inbound an address of the workload", { parse: parse.ipAddress }),
       value("--port", "PORT", "destination port", { parse: parse.portNumber }),
       value("--source", "IP", "who connects", { parse: parse.ipAddress }),
+      value("--uid", "UID", "outbound: user of the process that connects (one that no list names)", {
+        parse: parse.userId,
+      }),
+      value("--gid", "GID", "outbound: its group (one that no list names)", { parse: parse.userId }),
+      value("--mark", "MARK", "outbound: SO_MARK of its socket, such as 1337 or 0x539 (0)", {
+        parse: parse.socketMark,
+      }),
+      value("--interface", "NAME", "interface by which it arrives or leaves (one that no list names)", {
+        parse: parse.interfaceName,
+      }),
+      toggle("--udp", "a datagram instead of a TCP connection"),
       name,
       socket,
       json,
     ],
     arguments: [],
-    examples: ["shunt explain --workload blue --direction outbound --address 10.0.0.9 --port 443"],
+    examples: [
+      "shunt explain --workload blue --direction outbound --address 10.0.0.9 --port 443",
+      "shunt explain --workload blue --direction outbound --address 10.0.0.53 --port 53 --udp --uid 1000 --gid 1000",
+    ],
   },
   {
     name: "rules",

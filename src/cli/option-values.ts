@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Values of options: from text to what commands work with. */
+import { isInterfaceName } from "../config/interface-name.ts";
 import { parseListenAddress } from "../config/listen-address.ts";
 import { canonicalIp } from "../util/ip.ts";
 import { InvalidValue } from "./command-spec.ts";
@@ -15,7 +16,19 @@ function wholeNumber(allowed: string, minimum: number, maximum: number): (text: 
 export const portNumber = wholeNumber("a port (0 … 65535)", 0, 65_535);
 export const workerCount = wholeNumber("a number of worker threads (1 … 256)", 1, 256);
 export const processId = wholeNumber("a process id (1 … 4194304)", 1, 4_194_304);
-const userId = wholeNumber("a user or group id (0 … 4294967294)", 0, 4_294_967_294);
+export const userId = wholeNumber("a user or group id (0 … 4294967294)", 0, 4_294_967_294);
+
+/** "1337" or "0x539". */
+export function socketMark(text: string): number {
+  const value = /^(\d{1,10}|0x[0-9a-f]{1,8})$/i.test(text) ? Number(text) : Number.NaN;
+  if (value <= 0xffff_ffff) return value;
+  throw new InvalidValue("a mark, such as 1337 or 0x539");
+}
+
+export function interfaceName(text: string): string {
+  if (isInterfaceName(text)) return text;
+  throw new InvalidValue("a name of an interface");
+}
 
 /** "1337", or "3,4". */
 export function userIds(text: string): number[] {

@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe } from "vitest";
 import { findCommand } from "../../scripts/setup/machine.mjs";
+import type { BackendName } from "../../src/intercept/backend.ts";
 
 /** Every way the agent intercepts; tests of what a user sees run in all of them. */
-export const MODES = ["ebpf", "mixed", "iptables", "nftables"] as const;
+export const MODES = ["ebpf", "mixed", "iptables", "tproxy", "nftables"] as const;
 export type Mode = (typeof MODES)[number];
 
 const NEEDED: Readonly<Record<Mode, readonly string[]>> = {
   ebpf: [],
   mixed: ["iptables-restore", "ip6tables-restore"],
   iptables: ["iptables-restore", "ip6tables-restore"],
+  tproxy: ["iptables-restore", "ip6tables-restore", "ip"],
   nftables: ["nft"],
 };
 
 /** What records say of a connection in each direction. */
-export function interceptionOf(mode: Mode, direction: "outbound" | "inbound"): "ebpf" | "iptables" | "nftables" {
+export function interceptionOf(mode: Mode, direction: "outbound" | "inbound"): BackendName {
   if (mode === "mixed") return direction === "outbound" ? "ebpf" : "iptables";
+  if (mode === "tproxy") return direction === "outbound" ? "iptables" : "tproxy";
   return mode;
 }
 

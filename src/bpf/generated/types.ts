@@ -207,6 +207,7 @@ export interface Resolver {
   readonly askedNs: bigint;
   readonly unanswered: number;
   readonly connected: number;
+  readonly port: number;
 }
 
 /** struct resolvers, 136 bytes. */

@@ -7,8 +7,16 @@ export interface ExplainQuery {
   /** Destination; inbound an address of the workload. Canonical text. */
   readonly address: string;
   readonly port: number;
+  readonly transport: "tcp" | "udp";
   /** Who connects. Absent: some address that no rule names. */
   readonly source?: string;
+  /** Whose process connects; outbound only. Absent: somebody whom no list names. */
+  readonly uid?: number;
+  readonly gid?: number;
+  /** SO_MARK of the socket that connects; outbound only. Absent: 0. */
+  readonly mark?: number;
+  /** The interface by which it arrives or leaves. Absent: one that no list names. */
+  readonly interface?: string;
 }
 
 export interface Explanation {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Schemas of single values. Each message is "VALUE is not a … (what is allowed)". */
+
 import { isIP } from "node:net";
 import { z } from "zod";
 import { formatDuration, parseDuration } from "../../util/duration.ts";
 import { parseCidr } from "../../util/ip.ts";
+import { isInterfaceName, MAX_INTERFACE_NAME } from "../interface-name.ts";
 import { parseListenAddress } from "../listen-address.ts";
 import { parseMark } from "../mark.ts";
 
@@ -57,12 +59,8 @@ export const groupSet = z.union([z.literal("*"), groups], {
 });
 
 /** IFNAMSIZ without the final zero (include/uapi/linux/if.h). */
-const MAX_INTERFACE_NAME = 15;
 export const interfaces = z.array(
-  text(
-    `an interface name (at most ${MAX_INTERFACE_NAME} characters)`,
-    (value) => value.length <= MAX_INTERFACE_NAME && /^[^\s/:]+$/.test(value),
-  ),
+  text(`an interface name (at most ${MAX_INTERFACE_NAME} characters)`, isInterfaceName),
   isNot("a list of interface names"),
 );
 

@@ -3,48 +3,69 @@ import { isIP } from "node:net";
 import { canonicalIp } from "../../util/ip.ts";
 import type { Decision, Item, Question, Reason } from "../decision.ts";
 import { matchesInterface } from "../interface-name.ts";
+import type { InterceptSpec, ProxyIdentity } from "../spec.ts";
 import { type ChainRole, workloadChain } from "./naming.ts";
+import { markWord } from "./own-traffic.ts";
 import type { IptablesPlan } from "./plan.ts";
 import { type Family, loopbackRange, passthroughSource, type Rule } from "./rule.ts";
 import { renderRule } from "./rule-text.ts";
 
+const HOOKS = { outbound: "OUTPUT", inbound: "PREROUTING" } as const;
+/** With TPROXY, mangle decides who enters the pod itself. */
+const OUTBOUND_CHAINS: Partial<Record<Reason, readonly ChainRole[]>> = {
+  dns: ["DNS"],
+  "proxy-to-self": ["REENTER", "OUT"],
+};
+
 type Fits = (rule: Rule) => boolean;
 
 /** Table, chain and text of the rule that decides; the end of the chain where none does. See RuleFor. */
-export function iptablesRuleFor(plan: IptablesPlan, question: Question, decision: Decision): string {
+export function iptablesRuleFor(
+  plan: IptablesPlan,
+  { proxy }: Pick<InterceptSpec, "proxy">,
+  question: Question,
+  decision: Decision,
+): string {
   const family: Family = isIP(canonicalIp(question.address)) === 4 ? 4 : 6;
   const roles: readonly ChainRole[] =
-    question.direction === "inbound" ? ["IN"] : decision.reason === "dns" ? ["DNS"] : ["OUT"];
+    question.direction === "inbound" ? ["IN"] : (OUTBOUND_CHAINS[decision.reason] ?? ["OUT"]);
   const chains = roles.map((role) => workloadChain(plan.name, role));
-  const fits = fitting(family, question, decision);
+  const fits = all(ofTransport(question), fitting(family, proxy, question, decision));
   for (const { table, chains: planned, dispatch } of plan.families[family]) {
     const places = [
       ...planned.filter(({ name }) => chains.includes(name)),
-      ...dispatch.map(({ hook, rules }) => ({ name: hook as string, rules })),
+      ...dispatch
+        .filter(({ hook }) => hook === HOOKS[question.direction])
+        .map(({ hook, rules }) => ({ name: hook as string, rules })),
     ];
     for (const { name, rules } of table === "raw" ? [] : places) {
       const rule = rules.find(fits);
       if (rule) return `${table} ${renderRule(name, rule, plan.name)}`;
     }
   }
-  return `nat ${chains.join(", ")}: no rule, its end`;
+  const last = plan.families[family].find(
+    ({ table, chains: planned }) => table !== "raw" && planned.some(({ name }) => chains.includes(name)),
+  );
+  return `${last?.table ?? "nat"} ${chains.join(", ")}: no rule, its end`;
 }
 
 const returns: Fits = ({ target }) => target.includes("RETURN");
 const leads: Fits = (rule) => !returns(rule);
 const EXCLUDES: ReadonlySet<Reason> = new Set(["port-excluded", "cidr-excluded", "interface-excluded"]);
 
-function fitting(family: Family, question: Question, { reason, item }: Decision): Fits {
+function fitting(family: Family, proxy: ProxyIdentity, question: Question, { reason, item }: Decision): Fits {
+  const mark = proxy.mark ? words("--mark", markWord(proxy.mark)) : () => false;
+  const own = item ? byItem(item) : either(mark, word("--path"));
   const special: Partial<Record<Reason, Fits>> = {
     "all-included": all(leads, ({ match }) => /^-p tcp( --syn)?$/.test(match.join(" "))),
-    dns: all(words("-p", question.transport), item ? byItem(item) : ({ match }) => !match.includes("-d")),
+    dns: all(leads, item ? byItem(item) : ({ match }) => !match.includes("-d")),
     loopback: all(returns, either(overLo, words("-d", loopbackRange(family)))),
     "local-address": all(returns, overLo),
     "passthrough-source": all(returns, words("-s", passthroughSource(family))),
     "own-listener": all(returns, listsPort(question.port)),
-    "own-traffic": all(returns, item ? byItem(item) : either(word("--mark"), word("--path"))),
-    "proxy-to-self": all(leads, words("-o", "lo"), item ? byItem(item) : () => true),
-    "owner-group": all(returns, item ? byItem(item) : word("--gid-owner")),
+    "own-traffic": all(returns, own),
+    "proxy-to-self": all(leads, words("-o", "lo"), own),
+    "owner-group": all(returns, item ? byItem(item) : inNoGroup),
   };
   const known = special[reason];
   if (known || !item) return known ?? (() => false);
@@ -74,6 +95,18 @@ function byItem(item: Item): Fits {
 /** Other than the pass-through source, which leaves by lo as well. */
 function overLo({ match }: Rule): boolean {
   return match.some((text, i) => text === "lo" && /^-[io]$/.test(match[i - 1] ?? "")) && !match.includes("-s");
+}
+
+/** What keeps out whoever is in none of the listed groups; where none is listed, everybody. */
+function inNoGroup({ match }: Rule): boolean {
+  return match.length === 0 || match.some((text, i) => text === "--gid-owner" && match[i - 1] === "!");
+}
+
+function ofTransport({ transport }: Question): Fits {
+  return ({ match }) => {
+    const at = match.indexOf("-p");
+    return at < 0 || match[at + 1] === transport;
+  };
 }
 
 function word(wanted: string): Fits {

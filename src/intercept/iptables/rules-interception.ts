@@ -51,7 +51,7 @@ export abstract class RulesInterception<Name extends "iptables" | "tproxy"> impl
   }
 
   readonly ruleFor: RuleFor = (spec, question, decision) =>
-    iptablesRuleFor(this.#rules.plan(within(this.#netns, spec)), question, decision);
+    iptablesRuleFor(this.#rules.plan(within(this.#netns, spec)), spec, question, decision);
 
   async remove(): Promise<void> {
     await this.#rules.remove(this.#netns.currentPath, this.#applied.name);

@@ -25,9 +25,17 @@ export function nftablesRuleFor(plan: NftablesPlan, question: Question, { reason
 }
 
 /** Whether a phrase is about packets of another family or protocol. */
-function allows(phrase: string, family: Family, { transport }: Question): boolean {
+function allows(phrase: string, family: Family, { transport, interface: by }: Question): boolean {
   if (phrase === NOT_BEGINNING) return false;
   if (/^ip (s|d)addr|ipv4$/.test(phrase)) return family === 4;
   if (/^ip6 (s|d)addr|ipv6$/.test(phrase)) return family === 6;
+  if (by !== undefined && /^[io]ifname /.test(phrase)) return namesInterface(phrase, by);
   return !/^(tcp|udp) dport/.test(phrase) || phrase.startsWith(transport);
+}
+
+/** `iifname { "a", "b" }`; an asterisk stands for any ending. */
+function namesInterface(phrase: string, name: string): boolean {
+  return [...phrase.matchAll(/"([^"]*)"/g)].some(([, pattern = ""]) =>
+    pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern,
+  );
 }

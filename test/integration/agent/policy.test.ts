@@ -259,7 +259,7 @@ inEveryMode("policies", (mode) => {
         goesTo: "203.0.113.7:80",
       });
       const { decidedBy } = await explain({ ...query, address: "203.0.113.7" });
-      if (mode === "iptables") {
+      if (mode === "iptables" || mode === "tproxy") {
         const rules = (["nft", "legacy"] as const).map((flavour) => rulesOf(pair.lab.client.path, flavour)).join("\n");
         const [table, ...rule] = decidedBy.replaceAll('"', "").split(" ");
         expect(table).toBe("nat");

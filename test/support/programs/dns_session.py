@@ -38,7 +38,11 @@ def exactly(sock, count):
 
 def over_udp(sock, name):
     sock.send(query(name))
-    return sock.recv(4096)
+    answer, sender = sock.recvfrom(4096)
+    # c-ares and others look who answered, on a connected socket as well.
+    if sender[:2] != (resolver, 53):
+        raise ConnectionError(str(sender))
+    return answer
 
 
 def over_tcp(sock, name):

@@ -15,6 +15,7 @@ import threading
 
 SO_ORIGINAL_DST = 80  # include/uapi/linux/netfilter_ipv4.h; IP6T_SO_ORIGINAL_DST is the same number
 SOL_IP, SOL_IPV6 = 0, 41
+IP_TRANSPARENT, IPV6_TRANSPARENT = 19, 75  # include/uapi/linux/in.h, in6.h
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--outbound", type=int, default=15001)
@@ -23,12 +24,6 @@ parser.add_argument("--service", action="append", default=[])
 parser.add_argument("--uid", type=int)
 parser.add_argument("--gid", type=int)
 options = parser.parse_args()
-# Here and not by setpriv: the interpreter may be somewhere only root may look.
-if options.gid is not None:
-    os.setgroups([])
-    os.setgid(options.gid)
-if options.uid is not None:
-    os.setuid(options.uid)
 services = dict(service.split("=") for service in options.service)
 
 
@@ -74,13 +69,28 @@ def accept(direction, listener):
         threading.Thread(target=serve, args=(direction, connection)).start()
 
 
+listeners = []
 for direction, port in (("outbound", options.outbound), ("inbound", options.inbound)):
     for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
         listener = socket.socket(family)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if direction == "inbound":
+            # TPROXY leads to such sockets only, which take CAP_NET_ADMIN to make.
+            if family == socket.AF_INET6:
+                listener.setsockopt(SOL_IPV6, IPV6_TRANSPARENT, 1)
+            else:
+                listener.setsockopt(SOL_IP, IP_TRANSPARENT, 1)
         listener.bind((address, port))
-        listener.listen(128)
-        threading.Thread(target=accept, args=(direction, listener)).start()
+        listeners.append((direction, listener))
+# Here and not by setpriv: the interpreter may be somewhere only root may look.
+if options.gid is not None:
+    os.setgroups([])
+    os.setgid(options.gid)
+if options.uid is not None:
+    os.setuid(options.uid)
+for direction, listener in listeners:
+    listener.listen(128)
+    threading.Thread(target=accept, args=(direction, listener)).start()
 print("ready", flush=True)

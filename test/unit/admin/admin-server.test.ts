@@ -98,6 +98,19 @@ describe("the admin server", () => {
       status: 400,
       text: 'port "70000" is not a port (0 … 65535)\n',
     });
+    for (const [asked, text] of [
+      ["uid=4294967295", 'uid "4294967295" is not a number (0 … 4294967294)'],
+      ["gid=x", 'gid "x" is not a number (0 … 4294967294)'],
+      ["mark=0x539/1", 'mark "0x539/1" is not a number (0 … 4294967295)'],
+      ["interface=sixteen-letters-", 'interface "sixteen-letters-" is not a name of an interface'],
+      ["transport=sctp", 'transport "sctp" is not one of tcp, udp'],
+    ]) {
+      expect(await get(`${question}&address=::1&${asked}`)).toMatchObject({ status: 400, text: `${text}\n` });
+    }
+    expect(await get("/explain?workload=blue&direction=inbound&port=80&address=::1&uid=0")).toMatchObject({
+      status: 400,
+      text: 'uid "0" only with direction outbound\n',
+    });
     expect(await get("/explain?workload=red&direction=inbound&port=1&address=::1")).toMatchObject({
       status: 404,
       text: 'no workload "red" (known: blue)\n',

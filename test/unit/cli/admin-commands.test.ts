@@ -61,6 +61,18 @@ describe("explain", () => {
     });
   });
 
+  it("asks for a process, a mark, an interface and a datagram", async () => {
+    const caller = ["--uid", "1000", "--gid", "0", "--mark", "0x539", "--interface", "eth0", "--udp"];
+    const asked = [...question, "--workload", "blue", "--socket", socket, ...caller];
+    const { out } = await shunt([...asked, "--json"]);
+    expect(JSON.parse(out)).toMatchObject({
+      query: { transport: "udp", uid: 1000, gid: 0, mark: 0x539, interface: "eth0" },
+    });
+    expect((await shunt(asked)).out).toMatch(
+      /^blue outbound udp \[fd00::1\]:443 uid 1000 gid 0 mark 1337 interface eth0: redirect\n/,
+    );
+  });
+
   it("passes on what the agent has against the question", async () => {
     const { status, err } = await shunt([...question, "--workload", "red", "--socket", socket]);
     expect([status, err]).toEqual([1, 'shunt explain: no workload "red" (known: blue)\n']);

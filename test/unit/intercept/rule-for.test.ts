@@ -4,6 +4,7 @@ import { decide, type Question, type Reason } from "../../../src/intercept/decis
 import { ebpfRuleFor } from "../../../src/intercept/ebpf/rule-for.ts";
 import { plan } from "../../../src/intercept/iptables/plan.ts";
 import { iptablesRuleFor } from "../../../src/intercept/iptables/rule-for.ts";
+import { plan as planTproxy } from "../../../src/intercept/tproxy/plan.ts";
 import { parseCidr } from "../../../src/util/ip.ts";
 import { anInbound, anOutbound, aSpec } from "./iptables/iptables-specs.ts";
 
@@ -113,6 +114,19 @@ describe("what of a back-end gives a decision", () => {
     expect(ebpfRuleFor({ slot: 2, policy: 3 }, question, decision)).toBe(entry);
     const text = rule.replace("#", comment).replace("@", chain);
     const named = text.includes("no rule") ? `nat ${chain}_${text}` : `nat -A ${chain}_${text}`;
-    expect(iptablesRuleFor(plan(spec), question, decision)).toBe(named);
+    expect(iptablesRuleFor(plan(spec), spec, question, decision)).toBe(named);
+  });
+
+  it("is in mangle where TPROXY lets the proxy into its own pod, and ends where its chain is", () => {
+    const plan = planTproxy(spec);
+    const own = asked("outbound", "10.1.1.1", 80, { owner: { uid: 1337, gid: 5 } });
+    expect(iptablesRuleFor(plan, spec, own, decide(spec, own))).toMatch(
+      /^mangle -A \S+_REENTER ! -d 127\.0\.0\.1\/32 -o lo .*--uid-owner 1337 .*-j MARK --set-xmark 0x\w+\/0x\w+$/,
+    );
+    const dead = { ...spec, inbound: { ...anInbound(), includePorts: [] } };
+    const arriving = asked("inbound", "10.1.1.1", 81);
+    expect(iptablesRuleFor(planTproxy(dead), dead, arriving, decide(dead, arriving))).toBe(
+      `mangle ${chain}_IN: no rule, its end`,
+    );
   });
 });
