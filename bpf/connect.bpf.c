@@ -33,7 +33,7 @@ static __always_inline enum reason connect_reason(const struct workload *w, stru
 	if (addr_is_localhost(&d->destination) &&
 	    (d->destination_port == w->outbound_port || d->destination_port == w->inbound_port))
 		return REASON_OWN_LISTENER;
-	if (addr_is_passthrough(&d->source))
+	if (from_passthrough(d))
 		return REASON_PASSTHROUGH_SOURCE;
 	return outbound_reason(w, d->netns, &d->destination, d->destination_port, device);
 }
@@ -71,7 +71,7 @@ static __always_inline __be16 source_port(struct bpf_sock_addr *ctx, int v6,
 }
 
 static __always_inline int connect_workload(struct bpf_sock_addr *ctx, int v6, __u32 slot,
-					    __u64 netns)
+					    __u64 netns, __u32 programs)
 {
 	struct workload *w = bpf_map_lookup_elem(&workloads, &slot);
 	struct decision d = {.direction = DIRECTION_OUTBOUND, .verdict = VERDICT_PASS};
@@ -87,7 +87,7 @@ static __always_inline int connect_workload(struct bpf_sock_addr *ctx, int v6, _
 	read_call(&d, ctx, v6, slot, netns);
 	mark = ctx->sk->mark;
 
-	claimed = claim_of(&d);
+	claimed = claim_of(&d, programs);
 	if (claimed == CLAIMED_DONE)
 		return 1;
 	/* A socket may connect again, elsewhere: what it meant last time no longer counts. */
@@ -143,14 +143,18 @@ static __always_inline int connect_workload(struct bpf_sock_addr *ctx, int v6, _
 	}
 	fill_original(origin, &d);
 	if (stream) {
-		struct flow_key reserved = reserved_key(d.cookie);
+		struct flow_key trial = trial_key(d.cookie);
 
-		/* sockops comes too late for another way: a full map has to show here. */
-		if (bpf_map_update_elem(&originals, &reserved, origin, BPF_ANY)) {
+		/*
+		 * sockops comes too late for another way: a full map has to show here. The place is
+		 * not kept, because connect() may fail without a word to anybody (EADDRNOTAVAIL).
+		 */
+		if (bpf_map_update_elem(&originals, &trial, origin, BPF_ANY)) {
 			bpf_sk_storage_delete(&origins, ctx->sk);
 			leave_unproxied(w, &d, REASON_MAP_FULL);
 			goto out;
 		}
+		bpf_map_delete_elem(&originals, &trial);
 	} else {
 		struct flow_key flow = {
 			.netns = netns,
@@ -177,7 +181,8 @@ static __always_inline int connect_workload(struct bpf_sock_addr *ctx, int v6, _
 out:
 	if (claimed == CLAIMED_NOT)
 		claim_call(&d, &d.destination, d.destination_port);
-	record_verdict(w, &d);
+	if (d.runs < 2)
+		record_verdict(w, &d);
 	return d.verdict == VERDICT_DENY ? 0 : 1;
 }
 
@@ -186,14 +191,16 @@ static __always_inline int connect_netns(struct bpf_sock_addr *ctx, int v6)
 	__u64 netns = bpf_get_netns_cookie(ctx); /* >= 5.7 */
 	__u32 slot = slot_of_netns(netns);
 
-	return slot ? connect_workload(ctx, v6, slot, netns) : 1;
+	return slot ? connect_workload(ctx, v6, slot, netns, 1) : 1;
 }
 
 static __always_inline int connect_cgroup(struct bpf_sock_addr *ctx, int v6)
 {
-	__u32 slot = slot_of_cgroup();
+	struct scope scope = scope_of_cgroup(0);
 
-	return slot ? connect_workload(ctx, v6, slot, bpf_get_netns_cookie(ctx)) : 1;
+	return scope.slot ? connect_workload(ctx, v6, scope.slot, bpf_get_netns_cookie(ctx),
+					     scope.programs)
+			  : 1;
 }
 
 FOR_BOTH_FAMILIES(connect, _netns, connect_netns)

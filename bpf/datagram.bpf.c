@@ -25,7 +25,7 @@
 /* `inner`: the process is in the scope of another workload, further in, that lets its queries be.
  */
 static __always_inline int sendmsg_workload(struct bpf_sock_addr *ctx, int v6, __u32 slot,
-					    __u64 netns, int inner)
+					    __u64 netns, __u32 programs, int inner)
 {
 	struct workload *w = bpf_map_lookup_elem(&workloads, &slot);
 	struct decision d = {.direction = DIRECTION_DNS, .verdict = VERDICT_PASS};
@@ -40,13 +40,15 @@ static __always_inline int sendmsg_workload(struct bpf_sock_addr *ctx, int v6, _
 	if (sockaddr_port(ctx) != bpf_htons(53))
 		return 1;
 	read_call(&d, ctx, v6, slot, netns);
-	claimed = claim_of(&d);
+	claimed = claim_of(&d, programs);
 	if (claimed == CLAIMED_DONE)
 		return 1;
 	if (claimed != CLAIMED_NOT || inner)
 		d.reason = REASON_INNER_SCOPE;
 	else if (is_proxy(w, ctx->sk->mark))
 		d.reason = REASON_OWN_TRAFFIC;
+	else if (addr_is_passthrough(&d.source))
+		d.reason = REASON_PASSTHROUGH_SOURCE;
 	else
 		d.reason = outbound_reason(w, netns, &d.destination, d.destination_port,
 					   ctx->sk->bound_dev_if);
@@ -80,7 +82,8 @@ static __always_inline int sendmsg_workload(struct bpf_sock_addr *ctx, int v6, _
 out:
 	if (d.reason != REASON_INNER_SCOPE)
 		claim_call(&d, &d.destination, d.destination_port);
-	record_verdict(w, &d);
+	if (d.runs < 2)
+		record_verdict(w, &d);
 	return d.verdict == VERDICT_DENY ? 0 : 1;
 }
 
@@ -92,14 +95,16 @@ static __always_inline int sendmsg_netns(struct bpf_sock_addr *ctx, int v6)
 	if (!slot || sockaddr_port(ctx) != bpf_htons(53))
 		return 1;
 	/* One that captures no DNS has no hook here that could have left a claim. */
-	return sendmsg_workload(ctx, v6, slot, netns, slot_of_cgroup() != 0);
+	return sendmsg_workload(ctx, v6, slot, netns, 1, scope_of_cgroup(1).slot != 0);
 }
 
 static __always_inline int sendmsg_cgroup(struct bpf_sock_addr *ctx, int v6)
 {
-	__u32 slot = slot_of_cgroup();
+	struct scope scope = scope_of_cgroup(1);
 
-	return slot ? sendmsg_workload(ctx, v6, slot, bpf_get_netns_cookie(ctx), 0) : 1;
+	return scope.slot ? sendmsg_workload(ctx, v6, scope.slot, bpf_get_netns_cookie(ctx),
+					     scope.programs, 0)
+			  : 1;
 }
 
 FOR_BOTH_FAMILIES(sendmsg, _netns, sendmsg_netns)

@@ -35,7 +35,7 @@ static __always_inline int find_original(struct bpf_sockopt *ctx, struct ip_addr
 	flow.netns = bpf_get_netns_cookie(ctx); /* >= 5.15 */
 	slot = slot_of_netns(flow.netns);
 	if (!slot)
-		slot = slot_of_cgroup();
+		slot = scope_of_cgroup(0).slot;
 	if (!slot)
 		return 0;
 	w = bpf_map_lookup_elem(&workloads, &slot);

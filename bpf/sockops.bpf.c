@@ -46,14 +46,10 @@ static __always_inline void flow_reverse(struct flow_key *out, const struct flow
 	out->remote_port = in->local_port;
 }
 
-/* The place that connect kept goes to the connection; in a full map it has to be given up first. */
+/* There was a place a moment ago, in connect; where it is taken by now, the proxy refuses. */
 static __always_inline void note_original(struct flow_key *key, struct original *origin)
 {
-	struct flow_key reserved = reserved_key(origin->cookie);
-	long failed = bpf_map_update_elem(&originals, key, origin, BPF_ANY);
-
-	bpf_map_delete_elem(&originals, &reserved);
-	if (failed && bpf_map_update_elem(&originals, key, origin, BPF_ANY))
+	if (bpf_map_update_elem(&originals, key, origin, BPF_ANY))
 		count_verdict(origin->slot, origin->direction, REASON_MAP_FULL);
 }
 
@@ -120,11 +116,11 @@ int tie_original(struct bpf_sock_ops *ctx)
 					  ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
-		/* The proxy's end: its entry goes when it closes, unless the proxy took it at
-		 * accept. */
+		/*
+		 * The proxy's end: its entry goes when it closes, unless the proxy took it at
+		 * accept. Of a workload that is a cgroup, the namespace tells nothing.
+		 */
 		own.netns = bpf_get_netns_cookie(ctx);
-		if (!bpf_map_lookup_elem(&netns_slots, &own.netns))
-			break;
 		flow_of_sockops(&own, ctx);
 		if (bpf_map_lookup_elem(&originals, &own))
 			bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |

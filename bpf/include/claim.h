@@ -8,8 +8,8 @@
  * redirection that is the proxy's own port, which no application asks for. After a pass it is what
  * the application asked for, and may ask for again: such a claim is good for CLAIM_NS alone, which
  * a call stays far below and within which a claimant seldom goes away. A claimant itself never
- * heeds its own claim of a pass: it judges again, since it cannot tell a second call from a second
- * hook.
+ * heeds its own claim of a pass: it judges again. Enrolled cgroups around its own have programs as
+ * well, all of which speak for the innermost: that many runs are one call, and counted once.
  */
 #ifndef SHUNT_CLAIM_H
 #define SHUNT_CLAIM_H
@@ -35,11 +35,12 @@ static __always_inline __u64 own_instance(void)
 	return own ? own->instance : 0;
 }
 
-/* Has an inner program decided about this very call? */
-static __always_inline enum claimed claim_of(const struct decision *d)
+/* Has an inner program decided about this very call? `programs`: how many speak for the slot. */
+static __always_inline enum claimed claim_of(struct decision *d, __u32 programs)
 {
 	struct claim *claim = bpf_map_lookup_elem(&claims, &d->cookie);
 
+	d->runs = 1;
 	if (!claim || claim->pid_tgid != bpf_get_current_pid_tgid() ||
 	    claim->left_port != d->destination_port || !addr_equal(&claim->left, &d->destination))
 		return CLAIMED_NOT;
@@ -49,7 +50,11 @@ static __always_inline enum claimed claim_of(const struct decision *d)
 		return CLAIMED_BY_OTHER;
 	if (claim->slot != d->slot)
 		return CLAIMED_BY_SLOT;
-	return claim->redirected ? CLAIMED_DONE : CLAIMED_NOT;
+	if (claim->redirected)
+		return CLAIMED_DONE;
+	if (claim->runs < programs)
+		d->runs += claim->runs;
+	return CLAIMED_NOT;
 }
 
 /* The call is ours; `left` is where it goes from here. */
@@ -63,6 +68,7 @@ static __always_inline void claim_call(const struct decision *d, const struct ip
 		.left = *left,
 		.left_port = left_port,
 		.redirected = d->verdict == VERDICT_REDIRECT,
+		.runs = d->runs,
 		.slot = d->slot,
 	};
 

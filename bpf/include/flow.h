@@ -50,10 +50,10 @@ static __always_inline struct ip_addr source_address(const struct ip_addr *bound
 }
 
 /*
- * Keeps a place in `originals` for a connection that has no source port yet. No namespace has
- * cookie 0, so it is never taken for a connection.
+ * By which a connection that has no source port yet finds out whether `originals` has a place for
+ * it. No namespace has cookie 0, so it is never taken for a connection.
  */
-static __always_inline struct flow_key reserved_key(__u64 cookie)
+static __always_inline struct flow_key trial_key(__u64 cookie)
 {
 	struct flow_key key = {};
 

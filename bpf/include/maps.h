@@ -83,8 +83,7 @@ struct {
 } local_addrs SEC(".maps");
 
 /*
- * the accepted connection → where the client meant to go; the proxy takes its entry at accept.
- * Until the connection has a source port, an entry under `reserved_key` keeps its place.
+ * the accepted connection → where the client meant to go; the proxy takes its entry at accept
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -6,26 +6,38 @@
 #include "maps.h"
 #include "owner.h"
 
+/* Whose call it is, and how many programs of this instance meet it. */
+struct scope {
+	__u32 slot;
+	__u32 programs;
+};
+
 /*
  * The innermost enrolled cgroup of the calling process. Levels count from the root, so the last hit
- * is the innermost. bpf_get_current_ancestor_cgroup_id: >= 5.7.
+ * is the innermost. `dns`: of the programs, only those of workloads that capture DNS are meant.
+ * bpf_get_current_ancestor_cgroup_id: >= 5.7.
  */
-static __always_inline __u32 slot_of_cgroup(void)
+static __always_inline struct scope scope_of_cgroup(int dns)
 {
-	__u32 slot = 0;
+	struct scope scope = {};
 
 #pragma unroll
 	for (int level = 1; level <= MAX_CGROUP_DEPTH; level++) {
 		__u64 id = bpf_get_current_ancestor_cgroup_id(level);
+		struct workload *w;
 		__u32 *found;
 
 		if (!id)
 			break;
 		found = bpf_map_lookup_elem(&cgroup_slots, &id);
-		if (found)
-			slot = *found;
+		if (!found)
+			continue;
+		scope.slot = *found;
+		w = dns ? bpf_map_lookup_elem(&workloads, found) : 0;
+		if (!dns || (w && w->dns_capture != DNS_CAPTURE_OFF))
+			scope.programs++;
 	}
-	return slot;
+	return scope;
 }
 
 static __always_inline __u32 slot_of_netns(__u64 netns)

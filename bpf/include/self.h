@@ -19,6 +19,15 @@ static __always_inline int address_is_own(__u64 netns, const struct ip_addr *add
 	return bpf_map_lookup_elem(&local_addrs, &key) != 0;
 }
 
+/* To ::6 the route gives ::6 as the source as well; to 127.0.0.6 it gives 127.0.0.1. */
+static __always_inline int from_passthrough(const struct decision *d)
+{
+	if (!addr_is_unspecified(&d->source))
+		return addr_is_passthrough(&d->source);
+	return addr_is_passthrough(&d->destination) && !addr_is_loopback(&d->destination) &&
+	       address_is_own(d->netns, &d->destination);
+}
+
 /* The rules of istio-iptables: users come before groups, and one that is found ends the search. */
 static __always_inline int enters_by_owner(const struct workload *w, __be16 port)
 {
@@ -41,7 +50,7 @@ static __always_inline int enters_by_owner(const struct workload *w, __be16 port
 static __always_inline enum reason proxy_reason(const struct workload *w, struct decision *d,
 						__u32 mark)
 {
-	if (!(w->flags & WORKLOAD_FLAG_EXTERNAL_PROXY) || addr_is_passthrough(&d->source) ||
+	if (!(w->flags & WORKLOAD_FLAG_EXTERNAL_PROXY) || from_passthrough(d) ||
 	    family_off(w, &d->destination))
 		return REASON_OWN_TRAFFIC;
 	if (!(w->flags & WORKLOAD_FLAG_SELF_ENTRY)) {

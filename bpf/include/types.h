@@ -242,7 +242,8 @@ struct claim {
 	__u64 created_ns;    /* CLOCK_MONOTONIC */
 	struct ip_addr left; /* the destination as the next program finds it */
 	__be16 left_port;
-	__u16 redirected;
+	__u8 redirected;
+	__u8 runs;  /* of that slot's programs that have met the call */
 	__u32 slot; /* of that instance */
 };
 

@@ -19,7 +19,7 @@ struct decision {
 	enum verdict verdict;
 	enum reason reason;
 	__u32 transparent; /* redirected by sk_lookup, with the destination as it is */
-	__u32 unused;
+	__u32 runs;	   /* of this slot's programs that have met the call, this one included */
 };
 
 static __always_inline void count_verdict(__u32 slot, enum direction direction, __u32 reason)

@@ -2,6 +2,7 @@
 import type { ExplainQuery, Explanation } from "../config/formats/explanation.ts";
 import type { Interception } from "../intercept/backend.ts";
 import { decide, type Question } from "../intercept/decision.ts";
+import { portFor } from "../intercept/dns-ports.ts";
 import type { InterceptSpec } from "../intercept/spec.ts";
 import { ipFamily } from "../util/ip.ts";
 
@@ -27,23 +28,40 @@ export function explain({ spec, interception, localAddresses }: Explained, query
   const decision = decide(spec, question);
   const { verdict, reason, rule } = decision;
   const decidedBy = interception.ruleFor?.(spec, question, decision) ?? interception.backend;
-  return { query, verdict, reason, rule, decidedBy, goesTo: goesTo(spec, query, decision) };
+  return {
+    query,
+    verdict,
+    reason,
+    rule,
+    decidedBy,
+    goesTo: goesTo(spec, query, decision, dnsPort(spec, query, interception.backend)),
+  };
 }
 
 function hasProxyMark({ proxy: { mark } }: InterceptSpec, asked: number): boolean {
   return mark !== undefined && (asked & mark.mask) >>> 0 === mark.value >>> 0;
 }
 
+/** eBPF gives a datagram one of several ports, socket by socket; the first of them is said here. */
+function dnsPort(
+  { outbound }: InterceptSpec,
+  { transport, address }: ExplainQuery,
+  backend: string,
+): number | undefined {
+  const dns = outbound?.dns;
+  if (dns === undefined || dns.kind === "off") return undefined;
+  return transport === "udp" && backend !== "ebpf" ? portFor(dns, address) : dns.port;
+}
+
 function goesTo(
   spec: InterceptSpec,
   query: ExplainQuery,
   decision: { readonly verdict: string; readonly reason: string },
+  dnsPort: number | undefined,
 ): string | null {
   const bracket = (address: string): string => (address.includes(":") ? `[${address}]` : address);
   if (decision.verdict === "deny") return null;
   if (decision.verdict === "pass") return `${bracket(query.address)}:${query.port}`;
-  const dns = spec.outbound?.dns;
-  const dnsPort = dns !== undefined && dns.kind !== "off" ? dns.port : undefined;
   const inbound = query.direction === "inbound" || decision.reason === "proxy-to-self";
   const port = decision.reason === "dns" ? dnsPort : inbound ? spec.inbound?.port : spec.outbound?.port;
   return `${ipFamily(query.address) === 4 ? "127.0.0.1" : "[::1]"}:${port}`;

@@ -3,7 +3,7 @@
 import { watch } from "node:fs";
 import { basename, dirname } from "node:path";
 import { type AdminServer, startAdminServer } from "../admin/admin-server.ts";
-import { adminSocketPath } from "../config/admin-socket-path.ts";
+import { adminSocketPath, RUNTIME_FOLDER } from "../config/admin-socket-path.ts";
 import type { RunOptions } from "../config/command-options.ts";
 import type { AgentConfig } from "../config/model.ts";
 import { Cgroup2Mount } from "../intercept/cgroup2-mount.ts";
@@ -17,6 +17,7 @@ import { ShuntError } from "../util/shunt-error.ts";
 import { Agent } from "./agent.ts";
 import { AgentAdmin } from "./agent-admin.ts";
 import { requirePrivileges } from "./require-privileges.ts";
+import { standingByHand } from "./rules/hand-in-force.ts";
 import { readState, ScopeLock, type WorkloadTrace } from "./scope-lock.ts";
 import { resolveAll } from "./target.ts";
 import { type Attempt, undoTrace } from "./undo-trace.ts";
@@ -32,7 +33,7 @@ export async function runAgent(config: AgentConfig, options: RunOptions, signal:
   requirePrivileges("run");
   using _cgroup2 = new Cgroup2Mount();
   const log = createLogger({ level: config.logLevel, format: config.logFormat });
-  using lock = new ScopeLock(config.name);
+  using lock = new ScopeLock(config.name, RUNTIME_FOLDER, standingByHand);
   const before = readState(lock.directory)?.workloads ?? [];
   const { failures: wrongTargets, keys } = resolveAll(config.workloads);
   throwFirst(wrongTargets);

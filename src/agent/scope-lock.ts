@@ -44,6 +44,8 @@ export interface ScopeState {
   readonly cgroups: readonly string[];
 }
 
+type Standing = (directory: string) => WorkloadTrace | undefined;
+
 const EWOULDBLOCK = 11;
 const STATE = "state.json";
 const RETRY_MS = 20;
@@ -59,13 +61,16 @@ export class ScopeLock implements Disposable {
   readonly directory: string;
   readonly #name: string;
   readonly #root: string;
+  readonly #standing: Standing;
   readonly #fd: number;
   /** The file still tells of an earlier agent, that was killed. */
   #inherited: boolean;
   #claims: readonly string[] = [];
 
-  constructor(name: string, root = RUNTIME_FOLDER) {
+  /** `standing`: what a folder of nobody who runs tells of that is in force all the same. */
+  constructor(name: string, root = RUNTIME_FOLDER, standing: Standing = () => undefined) {
     this.#name = name;
+    this.#standing = standing;
     this.directory = join(root, name);
     this.#root = root;
     const { fd, status } = openLocked(root, this.directory);
@@ -85,7 +90,10 @@ export class ScopeLock implements Disposable {
     return this.#inherited;
   }
 
-  /** Makes the targets this agent's, in place of those it had. Throws a ScopeTakenError when a live agent has one. */
+  /**
+   * Makes the targets this agent's, in place of those it had. Throws a ScopeTakenError when a live agent has one, or
+   * something is in force there that needs none.
+   */
   claim(targets: readonly string[]): void {
     // The lock of all agents, so that of several only one at a time looks whether a target is free and takes it.
     withRootLock(this.#root, () => {
@@ -111,7 +119,11 @@ export class ScopeLock implements Disposable {
   #refuseOverlap(root: string, targets: readonly string[]): void {
     for (const other of readdirSync(root)) {
       const directory = join(root, other);
-      if (other === this.#name || !isLocked(directory)) continue;
+      if (other === this.#name) continue;
+      if (!isLocked(directory)) {
+        this.#refuseStanding(directory, targets);
+        continue;
+      }
       const state = readState(directory);
       const shared = state?.claims.find((target) => targets.includes(target));
       if (shared === undefined) continue;
@@ -120,6 +132,15 @@ export class ScopeLock implements Disposable {
         `${shared} is intercepted by agent "${other}", pid ${state?.pid}, already`,
       );
     }
+  }
+
+  #refuseStanding(directory: string, targets: readonly string[]): void {
+    const standing = this.#standing(directory);
+    if (!standing || !targets.includes(standing.target)) return;
+    throw new ScopeTakenError(
+      "ERR_SCOPE_TAKEN",
+      `${standing.target} is intercepted by rules applied by hand, workload "${standing.workload}", already: shunt rules remove takes them away`,
+    );
   }
 
   #write(state: Pick<ScopeState, "workloads" | "cgroups">): void {

@@ -76,6 +76,8 @@ export function targetFromFlags(options: OptionSet, fallbackName?: string): Reco
 export function flagOf(field: FieldPath, origins: ReadonlyMap<string, string>): string | undefined {
   for (let length = field.length; length > 0; length--) {
     const flag = origins.get(field.slice(0, length).join("."));
+    // Of many, the one that is meant.
+    if (flag === "--annotation" && length < field.length) return `${flag} ${field[length]}`;
     if (flag !== undefined) return flag;
   }
   return undefined;

@@ -78,7 +78,16 @@ export function checkTraffic(raw: RawExecWorkload, path: FieldPath, fallback: Pr
     ...checkListenPorts(traffic, path, preset, locate),
     ...checkResolvers(traffic, path, locate),
     ...checkGroups(traffic, path, locate),
+    ...checkMark(traffic, path, locate),
   ];
+}
+
+/** Routes lead the answers of those connections back by their mark, which is always the same one. */
+function checkMark({ inbound, proxy }: RawTraffic, path: FieldPath, locate: Locate): Problem[] {
+  if (proxy?.mark === undefined || proxy.external === true || inbound?.preserveSource !== true) return [];
+  const why =
+    "can't be used together with inbound.preserveSource: connections with the client's address have a mark of their own";
+  return [problemAt([...path, "proxy", "mark"], why, locate)];
 }
 
 /** Rules and programs know numbers; a name must have one on this machine. */

@@ -130,7 +130,7 @@ function leaveUnproxied(spec: InterceptSpec, decision: Decision, reason: Reason)
 function decideDestination(spec: InterceptSpec, question: Question): Decision {
   const address = canonicalIp(question.address);
   const local = question.localAddresses.some((a) => canonicalIp(a) === address);
-  const fromPassthrough = question.source !== undefined && isPassthrough(canonicalIp(question.source));
+  const fromPassthrough = leavesFromPassthrough(question, address, local);
   const owner = proxyOwner(spec, question);
   if (question.fromProxy || owner) {
     const enters = !fromPassthrough && !familyOff(spec, address) && entersItself(spec, question, address, local);
@@ -140,6 +140,11 @@ function decideDestination(spec: InterceptSpec, question: Question): Decision {
   if (isLocalhost(address) && ownPorts.includes(question.port)) return answer("own-listener");
   if (fromPassthrough) return answer("passthrough-source");
   return spec.outbound ? decideOutboundPolicy(spec, spec.outbound, question, address, local) : answer("direction-off");
+}
+
+/** To ::6 the route gives ::6 as the source as well; to 127.0.0.6 it gives 127.0.0.1. */
+function leavesFromPassthrough({ source }: Question, address: string, local: boolean): boolean {
+  return source === undefined ? local && address === "::6" : isPassthrough(canonicalIp(source));
 }
 
 function proxyOwner({ proxy }: InterceptSpec, { owner }: Question): Extract<Item, { kind: "owner" }> | undefined {
@@ -156,6 +161,7 @@ function ownerRule(owner: Extract<Item, { kind: "owner" }> | undefined): string 
 function entersItself(spec: InterceptSpec, question: Question, address: string, local: boolean): boolean {
   const { external, selfEntry } = spec.proxy;
   if (!external || !spec.inbound || question.transport !== "tcp" || isLinkLocal(address)) return false;
+  if (interfaceAnswer(spec, "lo")) return false;
   const captures = decideInboundPolicy(spec, address, question.port).verdict === "redirect";
   if (!selfEntry) return local && !isLocalhost(address) && captures;
   const own = (local || isLoopback(address)) && !isUnspecified(address);
@@ -202,7 +208,7 @@ function beforeAddresses(
 ): Decision | undefined {
   if (familyOff(spec, address)) return answer("family-off", "ipv6: false");
   const leavesByRoute = question.boundToDevice === true || !(local || isLoopback(address));
-  const excludedBy = leavesByRoute ? interfaceAnswer(spec, question) : undefined;
+  const excludedBy = interfaceAnswer(spec, leavesByRoute ? question.interface : "lo");
   if (excludedBy) return excludedBy;
   if (outbound.excludePorts.includes(question.port)) return portAnswer("port-excluded", "outbound", question.port);
   return ownerGroupAnswer(outbound, question);
@@ -229,8 +235,7 @@ function familyOff(spec: InterceptSpec, address: string): boolean {
   return spec.ipv6 === false && ipFamily(address) === 6;
 }
 
-function interfaceAnswer(spec: InterceptSpec, question: Question): Decision | undefined {
-  const name = question.interface;
+function interfaceAnswer(spec: InterceptSpec, name: string | undefined): Decision | undefined {
   if (name === undefined) return undefined;
   const pattern = spec.interfaces.exclude.find((candidate) => matchesInterface(candidate, name));
   if (pattern === undefined) return undefined;
@@ -253,7 +258,7 @@ function decideInbound(spec: InterceptSpec, question: Question): Decision {
   if (isPassthrough(source)) return answer("passthrough-source");
   if (isLoopback(source) || source === destination) return answer("loopback");
   if (question.fromProxy) return answer("own-traffic");
-  const excludedBy = interfaceAnswer(spec, question);
+  const excludedBy = interfaceAnswer(spec, question.interface);
   if (excludedBy) return excludedBy;
   const decision = decideInboundPolicy(spec, source, question.port);
   const unreachable = decision.verdict === "redirect" && isLinkLocal(destination);

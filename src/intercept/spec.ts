@@ -21,7 +21,7 @@ export const RESOLVERS_PER_SOCKET = 4;
 interface DnsPorts {
   /** UDP and TCP. */
   readonly port: number;
-  /** UDP alone: for further resolvers that one socket asks, up to RESOLVERS_PER_SOCKET in all. eBPF makes use of them. */
+  /** UDP alone: for further resolvers that one socket asks, up to RESOLVERS_PER_SOCKET in all; rules give each listed one its own. */
   readonly morePorts?: readonly number[];
 }
 

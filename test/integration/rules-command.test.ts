@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `shunt rules` on real namespaces: the same round through every back-end, with connections that tell who took them. */
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Bpffs } from "../../src/bpf/bpffs.ts";
 import {
@@ -15,9 +15,9 @@ import { PinDirectory } from "../../src/intercept/ebpf/pins.ts";
 import { rulesInstance } from "../../src/intercept/ebpf/rules-instance.ts";
 import { NetworkNamespace } from "../../src/intercept/network-namespace.ts";
 import { workloadPrefix } from "../../src/intercept/nftables/naming.ts";
-import { ip, NetLab } from "../support/net-lab.ts";
+import { ip, type LabNode, NetLab } from "../support/net-lab.ts";
 import { NetnsSockets, type Told } from "../support/netns-sockets.ts";
-import { type Finished, shunt } from "../support/shunt.ts";
+import { type Finished, ShuntAgent, shunt } from "../support/shunt.ts";
 
 const APP_PORT = 9080;
 const EXCLUDED = 9022;
@@ -151,6 +151,23 @@ describe("rules in Istio's form", () => {
     expect(ip("netns", "exec", lab.server.netns, "iptables-save")).not.toContain("ISTIO_");
     expect((await takers()).slice(0, 4)).toEqual(INTERCEPTED.slice(0, 4));
   });
+});
+
+it("rules by hand keep an agent off their target, at its start and at a reload, until they are removed", async () => {
+  expect(await reported("apply", "--backend", "iptables")).toMatchObject({ outcome: "applied", status: 0 });
+  const { ino } = statSync(lab.server.path);
+  const why = `netns:${ino} is intercepted by rules applied by hand, workload "web", already`;
+  const file = (...nodes: readonly LabNode[]) => ({
+    mode: "iptables",
+    workloads: nodes.map(({ netns }) => ({ name: netns, netns })),
+  });
+  await expect(ShuntAgent.start(file(lab.server))).rejects.toThrow(why);
+  await using agent = await ShuntAgent.start(file(lab.client));
+  expect(JSON.stringify(await agent.reconfigure(file(lab.client, lab.server)))).toContain("rules applied by hand");
+  expect(await reported("verify", "--backend", "iptables")).toMatchObject({ outcome: "as-planned" });
+  expect(await reported("remove")).toMatchObject({ outcome: "removed", status: 0 });
+  expect(await agent.hangUp()).toMatchObject({ msg: "configuration applied" });
+  await agent.stop();
 });
 
 describe("eBPF without an agent", () => {

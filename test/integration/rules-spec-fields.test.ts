@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { decide } from "../../src/intercept/decision.ts";
 import { iptablesBackend } from "../../src/intercept/iptables/backend.ts";
 import type { InterceptSpec } from "../../src/intercept/spec.ts";
 import { tproxyBackend } from "../../src/intercept/tproxy/backend.ts";
@@ -75,6 +76,26 @@ describe.each(cells)("rules of iptables-$flavour, inbound by $name", ({ flavour,
       expect(await from(uid, gid), `${uid}:${gid}`).toMatchObject({ who: "world" });
     }
     expect(await from(4003, 4001)).toMatchObject({ who: "outbound" });
+  });
+
+  it("lead an external proxy that calls its own pod to where decision.ts says", async () => {
+    await pod.tellingServer("app", "0.0.0.0", 22);
+    await pod.tellingServer("app", "0.0.0.0", 53);
+    const proxy = { uids: [4001], gids: [], external: true };
+    const outbound = anOutbound({ excludePorts: [22], dns: { kind: "all", port: 15053 } });
+    await apply({ proxy, outbound });
+    const spec = aSpec({ proxy, outbound, inbound: anInbound() });
+    const who = { uid: 4001, gid: 4100 };
+    for (const address of [lab.client.v4, "127.0.0.1", "127.0.0.2", "127.0.0.6"]) {
+      for (const port of [80, 22, 53]) {
+        const localAddresses = [lab.client.v4];
+        const question = { direction: "outbound", transport: "tcp", fromProxy: false, owner: who } as const;
+        const { reason } = decide(spec, { ...question, address, port, localAddresses });
+        expect(reason).toBe(address === lab.client.v4 ? "proxy-to-self" : "own-traffic");
+        const expected = reason === "proxy-to-self" ? "inbound" : "app";
+        expect(await askAs(lab.client.path, who, address, port), `${address}:${port}`).toMatchObject({ who: expected });
+      }
+    }
   });
 
   it("capture by the group a socket was made under", async () => {

@@ -2,21 +2,30 @@
 import { isDeepStrictEqual } from "node:util";
 import type { DnsCounters } from "../../dns/dns-counters.ts";
 import { DnsForwarder } from "../../dns/forwarder.ts";
-import type { DnsForwarderOptions } from "../../dns/forwarder-options.ts";
+import type { DnsForwarderOptions, OriginalResolverLookup } from "../../dns/forwarder-options.ts";
 import type { DnsQueryRecord } from "../../dns/query-record.ts";
 import type { Interception } from "../../intercept/backend.ts";
+import { resolverAt } from "../../intercept/dns-ports.ts";
 import type { NetworkNamespace } from "../../intercept/network-namespace.ts";
 import {
   createDatagramLookup,
   createOriginalDestinationLookup,
   type OriginalDestinationLookup,
 } from "../../intercept/original-destination.ts";
-import { RESOLVERS_PER_SOCKET } from "../../intercept/spec.ts";
+import { type DnsCapture, RESOLVERS_PER_SOCKET } from "../../intercept/spec.ts";
 import { loadAddon } from "../../native/load-addon.ts";
 import { PROXY_MARK } from "../identity.ts";
 import { datagramFd, LOOPBACK, listenerFd, reservePort } from "../listener-sockets.ts";
 
 type UpstreamOptions = Pick<DnsForwarderOptions, "mark" | "fallbackResolvers">;
+
+/** How an endpoint is to ask. */
+export interface DnsAsking {
+  /** In order. */
+  readonly resolvers: readonly string[];
+  readonly captured: boolean;
+  readonly mark?: number | undefined;
+}
 
 const DNS_PORT = 53;
 /**
@@ -35,6 +44,7 @@ export class DnsEndpoint {
   readonly addresses: readonly string[];
   readonly #netns: NetworkNamespace;
   readonly #fds: { udp: number[]; moreUdp: number[]; tcp: number[] } = { udp: [], moreUdp: [], tcp: [] };
+  #capture: DnsCapture = { kind: "off" };
   #upstream: UpstreamOptions = { mark: PROXY_MARK, fallbackResolvers: [] };
   #forwarder: DnsForwarder | undefined;
   #lookups: { tcp: OriginalDestinationLookup; udp: OriginalDestinationLookup | undefined } | undefined;
@@ -73,8 +83,13 @@ export class DnsEndpoint {
     return port === 0 ? this.requested === 0 : port === this.port;
   }
 
-  /** Whom to ask when it is not known whom a query was meant for, and the mark of the sockets that ask. */
-  askBy(resolvers: readonly string[], mark = PROXY_MARK): void {
+  /**
+   * Whom to ask when it is not known whom a query was meant for, and the mark of the sockets that ask. `captured`: queries
+   * to these alone come here.
+   */
+  askBy({ resolvers, captured, mark = PROXY_MARK }: DnsAsking): void {
+    const ports = { port: this.port, morePorts: this.morePorts };
+    this.#capture = captured ? { kind: "servers", servers: resolvers, ...ports } : { kind: "all", ...ports };
     this.#upstream = { mark, fallbackResolvers: resolvers.map((address) => ({ address, port: DNS_PORT })) };
     this.#forwarder?.configure(this.#upstream);
   }
@@ -85,8 +100,6 @@ export class DnsEndpoint {
     this.#fds.udp = [];
     this.#fds.moreUdp = [];
     this.#fds.tcp = [];
-    // Conntrack tells answers apart by itself; nothing is ever sent to these ports.
-    if (!this.#lookups?.udp) for (const fd of moreUdp.splice(0)) loadAddon().closeFd(fd);
     this.#forwarder = await DnsForwarder.start({
       addon: loadAddon(),
       netnsFd: this.#netns.fd,
@@ -94,8 +107,10 @@ export class DnsEndpoint {
       udpFds: [...udp, ...moreUdp],
       tcpFds: tcp,
       originalResolver: (transport, client, { localPort, fd = -1 }) => {
-        const local = { address: client.address.includes(":") ? "::1" : "127.0.0.1", port: localPort };
-        return this.#lookups?.[transport]?.({ fd, local, remote: client });
+        const family = client.address.includes(":") ? 6 : 4;
+        const local = { address: family === 6 ? "::1" : "127.0.0.1", port: localPort };
+        const lookup = this.#lookups?.[transport];
+        return lookup ? lookup({ fd, local, remote: client }) : this.#resolverAt(family, localPort);
       },
       onQuery,
     });
@@ -105,10 +120,15 @@ export class DnsEndpoint {
   lookUpIn(interception: Interception): void {
     const source = interception.originalDestination("outbound");
     const before = this.#lookups;
-    // Conntrack knows connections by their socket, and a datagram has none of its own.
     this.#lookups = { tcp: createOriginalDestinationLookup(source), udp: createDatagramLookup(source) };
     before?.udp?.[Symbol.dispose]();
     before?.tcp[Symbol.dispose]();
+  }
+
+  /** Conntrack knows connections by their socket, and a datagram has none of its own: only the port it came to tells. */
+  #resolverAt(family: 4 | 6, localPort: number): ReturnType<OriginalResolverLookup> {
+    const address = resolverAt(this.#capture, family, localPort);
+    return address === undefined ? undefined : { address, port: DNS_PORT };
   }
 
   /** It is wanted again. */

@@ -87,6 +87,10 @@ export class ListenerGroup {
     return !this.#retired || this.#lingering !== undefined;
   }
 
+  get started(): boolean {
+    return this.#started.size > 0;
+  }
+
   /** The sockets, to be handed on before `settle`. Main keeps none: a lost worker's are to close with it. */
   hold(): readonly InboundListener[] {
     if (this.#sockets.length > 0) return this.#sockets;
@@ -105,9 +109,10 @@ export class ListenerGroup {
     return port === 0 ? this.request.port === 0 : port === this.port;
   }
 
-  /** Has the workers accept. */
+  /** Has the workers accept, if they do not already. */
   async start(route: ListenerRoute): Promise<void> {
     for (const [name, { family, address }] of this.#names) {
+      if (this.#started.has(name)) continue;
       const { direction } = this.request;
       await this.#pool.addListener({
         listener: { ...route, name, direction, netnsFd: this.#netns.fd },

@@ -28,7 +28,8 @@ export function routeFor(direction: Direction, config: WorkloadConfig, facts: Ro
   const originals = [source, ...alsoFrom.filter((other) => !isDeepStrictEqual(other, source))];
   return {
     workload: config.name,
-    mark: preserve ? PRESERVE_MARK : PROXY_MARK,
+    // What interception knows the proxy by has to be on its sockets.
+    mark: preserve ? PRESERVE_MARK : (config.proxy.mark?.value ?? PROXY_MARK),
     source: direction === "outbound" ? { kind: "local" } : { kind: preserve ? "preserve" : "passthrough" },
     ownPorts,
     originals: originals.toSorted((a, b) => ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind)),

@@ -53,12 +53,15 @@ export class ProxyListeners {
       }
       return set;
     } catch (error) {
-      for (const group of set.values()) if (!this.#knows(group)) group.settle();
+      for (const group of set.values()) this.#giveUp(group);
       throw error;
     }
   }
 
-  /** The same set reached otherwise, on the same ports; a group it had, if it is not in use, is closed. */
+  /**
+   * The same set reached otherwise, on the same ports. A group it had, if it is not in use, retires: interception may have
+   * been given it. One that does not accept yet would keep connections waiting, and closes.
+   */
   async move(config: WorkloadConfig, set: ListenerSet, reaches: Partial<Reaches>): Promise<ListenerSet> {
     let moved = set;
     for (const [direction, before] of set) {
@@ -67,7 +70,9 @@ export class ProxyListeners {
       if (!place || isAt(before.request, place)) continue;
       const group = this.#make(config, { direction, port: before.port, ...place, reserved: true });
       moved = new Map([...moved, [direction, group]]);
-      if (!this.#knows(before)) await before.close();
+      if (this.#knows(before)) continue;
+      if (before.started) this.#retire(before);
+      else await before.close();
     }
     return moved;
   }
@@ -85,9 +90,7 @@ export class ProxyListeners {
       this.#retired.delete(group);
     }
     for (const group of this.#current.values()) {
-      if (set.get(group.request.direction) === group) continue;
-      this.#retired.add(group);
-      group.retire(() => this.#retired.delete(group));
+      if (set.get(group.request.direction) !== group) this.#retire(group);
     }
     this.#current = set;
   }
@@ -106,8 +109,8 @@ export class ProxyListeners {
   /** Closes what of the set has never been adopted. */
   async discard(set: ListenerSet): Promise<void> {
     for (const group of set.values()) {
-      if (this.#knows(group)) group.settle();
-      else await group.close();
+      if (!this.#knows(group)) await group.close();
+      else this.#giveUp(group);
     }
   }
 
@@ -139,6 +142,8 @@ export class ProxyListeners {
 
   #group(config: WorkloadConfig, request: GroupRequest): ListenerGroup {
     const fitting = this.#all().find((group) => group.accepts && group.fits(request));
+    // From now on, not from `adopt` on: its time could be over before the change is.
+    fitting?.keep();
     return fitting ?? this.#make(config, { ...request, reserved: this.#isOwnElsewhere(request) });
   }
 
@@ -147,6 +152,17 @@ export class ProxyListeners {
       if (request.direction === "inbound") this.#onReplacement(socket);
     };
     return new ListenerGroup({ workload: config.name, netns: this.#netns, pool: this.#pool, onReplacement }, request);
+  }
+
+  #retire(group: ListenerGroup): void {
+    this.#retired.add(group);
+    group.retire(() => this.#retired.delete(group));
+  }
+
+  /** It was to be part of a set that is not coming. */
+  #giveUp(group: ListenerGroup): void {
+    group.settle();
+    if (this.#retired.has(group)) this.#retire(group);
   }
 
   /** Loopback beside every address: the kernel tells them apart, and both are ours. */

@@ -6,16 +6,12 @@ import { readNameservers } from "../../dns/resolv-conf.ts";
 import type { Interception } from "../../intercept/backend.ts";
 import type { NetworkNamespace } from "../../intercept/network-namespace.ts";
 import type { Logger } from "../../util/log.ts";
-import { DnsEndpoint } from "./dns-endpoint.ts";
+import { type DnsAsking, DnsEndpoint } from "./dns-endpoint.ts";
 
 /** The DNS side of one configuration. */
-export interface DnsPlan {
+export interface DnsPlan extends DnsAsking {
   /** Absent: nothing is captured. */
   readonly endpoint?: DnsEndpoint;
-  /** Those of the workload's resolv.conf, in order, unless the configuration names others. */
-  readonly resolvers: readonly string[];
-  /** With a mark of its own, a proxy that is not ours is known by that one alone. */
-  readonly mark?: number | undefined;
 }
 
 /** The DNS ports of a workload: the one that queries are led to, and those they were led to before. */
@@ -46,34 +42,37 @@ export class WorkloadDns {
   /** Binds the port that `config` wants, if it is not ours already. Throws a SystemError when it is taken. */
   open(config: WorkloadConfig): DnsPlan {
     const { dns, enabled } = config.outbound;
-    if (!enabled || dns.capture === "off") return { resolvers: [] };
+    if (!enabled || dns.capture === "off") return { resolvers: [], captured: false };
     const resolvers = dns.servers ?? resolversOf(config);
-    const endpoint = this.#all().find((known) => known.fits(dns.port)) ?? new DnsEndpoint(this.#netns, dns.port);
-    return { endpoint, resolvers, mark: config.proxy.mark?.value };
+    const known = this.#all().find((one) => one.fits(dns.port));
+    // From now on, not from `adopt` on: its time could be over before the change is.
+    known?.keep();
+    const endpoint = known ?? new DnsEndpoint(this.#netns, dns.port);
+    // Those of the workload's resolv.conf, unless the configuration names others. With a mark of its own, a proxy is
+    // known by that one alone.
+    return { endpoint, resolvers, captured: dns.capture !== "all", mark: config.proxy.mark?.value };
   }
 
   /** Answers there, if it does not already. */
-  async start({ endpoint, resolvers, mark }: DnsPlan, interception: Interception): Promise<void> {
+  async start({ endpoint, ...asking }: DnsPlan, interception: Interception): Promise<void> {
     if (!endpoint || this.#all().includes(endpoint)) return;
-    endpoint.askBy(resolvers, mark);
+    endpoint.askBy(asking);
     await endpoint.start(interception, (record) =>
       this.#log.debug({ workload: this.#workload, ...record }, "dns query"),
     );
   }
 
   /** Queries are led there from now on. */
-  adopt({ endpoint, resolvers, mark }: DnsPlan, { name }: WorkloadConfig): void {
+  adopt({ endpoint, ...asking }: DnsPlan, { name }: WorkloadConfig): void {
     const before = this.#current;
     this.#workload = name;
     this.#current = endpoint;
     if (endpoint) {
       endpoint.keep();
-      endpoint.askBy(resolvers, mark);
+      endpoint.askBy(asking);
       this.#retired.delete(endpoint);
     }
-    if (!before || before === endpoint) return;
-    this.#retired.add(before);
-    before.retire(() => this.#retired.delete(before));
+    if (before && before !== endpoint) this.#retire(before);
   }
 
   /** Another interception remembers where queries were meant to go. */
@@ -83,7 +82,9 @@ export class WorkloadDns {
 
   /** Of a plan that was never adopted. */
   async discard({ endpoint }: DnsPlan): Promise<void> {
-    if (endpoint && !this.#all().includes(endpoint)) await endpoint.close();
+    if (!endpoint) return;
+    if (this.#retired.has(endpoint)) this.#retire(endpoint);
+    else if (endpoint !== this.#current) await endpoint.close();
   }
 
   async close(): Promise<void> {
@@ -91,6 +92,11 @@ export class WorkloadDns {
     this.#current = undefined;
     this.#retired.clear();
     await Promise.all(all.map((endpoint) => endpoint.close()));
+  }
+
+  #retire(endpoint: DnsEndpoint): void {
+    this.#retired.add(endpoint);
+    endpoint.retire(() => this.#retired.delete(endpoint));
   }
 
   #all(): DnsEndpoint[] {

@@ -116,6 +116,7 @@ export interface Claim {
   readonly left: string;
   readonly leftPort: number;
   readonly redirected: number;
+  readonly runs: number;
   readonly slot: number;
 }
 

@@ -8,8 +8,7 @@ const OWN_FLOW_NS = 60_000_000_000n;
 
 /**
  * Deletes entries of `originals` that nobody will ask for again, so that the map cannot fill up. An external proxy may
- * ask late; its entries go when its end of the connection closes. Places kept for connections that were never made
- * (netns 0, see reserved_key in bpf/include/flow.h) are nobody's.
+ * ask late; its entries go when its end of the connection closes.
  */
 export function sweepOriginals(
   instance: EbpfInstance,
@@ -19,7 +18,7 @@ export function sweepOriginals(
   const originals = instance.map("originals");
   let swept = 0;
   for (const [key, value] of [...originals.entries()]) {
-    if (externalSlots.has(value.slot) && key.netns !== 0n) continue;
+    if (externalSlots.has(value.slot)) continue;
     if (nowNs - value.createdNs > UNTAKEN_NS && originals.delete(key)) swept++;
   }
   return swept;

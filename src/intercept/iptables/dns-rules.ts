@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import { dnsPorts, resolversByPort } from "../dns-ports.ts";
 import type { DnsCapture, InterceptSpec } from "../spec.ts";
 import type { TablePlan } from "./chain-plan.ts";
 import { workloadChain } from "./naming.ts";
@@ -23,9 +25,13 @@ export function dnsRules(
 ): Rule[] | undefined {
   const dns = activeDns(spec);
   if (!dns) return undefined;
-  return [["-p", "udp"], BEGINNING].flatMap((protocol) =>
-    resolverMatches(dns, family).map((to) => rule([...to, ...protocol, "--dport", "53"], target(dns.port))),
+  const udp = resolverMatches(dns, family).map(({ to, port }) =>
+    rule([...to, "-p", "udp", "--dport", "53"], target(port)),
   );
+  const tcp = resolverMatches(dns, family).map(({ to }) =>
+    rule([...to, ...BEGINNING, "--dport", "53"], target(dns.port)),
+  );
+  return [...udp, ...tcp];
 }
 
 /**
@@ -33,7 +39,7 @@ export function dnsRules(
  * the same resolver, from a source port that the workload used a moment ago, meets the workload's entry and
  * is led back to the forwarder. istio-iptables uses zones 1 and 2 for this; the forwarder's traffic stays in
  * the default zone here, so that nothing has to be done to answers arriving for other programs. The DNS port
- * is unique in the namespace, which makes it a zone number no other workload has. The rule for answers is not bound to
+ * is unique in the namespace, which makes it a zone number no other workload has; the further ports share it. The rule for answers is not bound to
  * the workload's cgroup: our forwarder sends them.
  */
 export function dnsZones(
@@ -47,8 +53,8 @@ export function dnsZones(
   const zone = ["-j", "CT", "--zone", String(dns.port)];
   const chain = workloadChain(spec.name, "DNS");
   const kept = [...leavingBy(spec.interfaces), ...own, ...keptOutByGroup(spec.outbound.ownerGroups)];
-  const queries = resolverMatches(dns, family).map((to) => rule([...to, "-p", "udp", "--dport", "53"], zone));
-  const answers = rule(["-s", localhost(family), "-p", "udp", "--sport", String(dns.port)], zone);
+  const queries = resolverMatches(dns, family).map(({ to }) => rule([...to, "-p", "udp", "--dport", "53"], zone));
+  const answers = rule(["-s", localhost(family), "-p", "udp", ...fromPorts(dnsPorts(dns))], zone);
   const dispatch = rule(["-p", "udp", "--dport", "53", ...scope], goTo(chain));
   return [
     {
@@ -59,6 +65,17 @@ export function dnsZones(
   ];
 }
 
-function resolverMatches(dns: ActiveCapture, family: Family): (readonly string[])[] {
-  return dns.kind === "all" ? [[]] : hostsOf(family, dns.servers).map((host) => ["-d", host]);
+/** Destinations, each with the port for UDP queries to it. */
+function resolverMatches(
+  dns: ActiveCapture,
+  family: Family,
+): { readonly to: readonly string[]; readonly port: number }[] {
+  if (dns.kind === "all") return [{ to: [], port: dns.port }];
+  return [...resolversByPort(dns, family)].flatMap(([port, servers]) =>
+    hostsOf(family, servers).map((host) => ({ to: ["-d", host], port })),
+  );
+}
+
+function fromPorts(ports: readonly number[]): string[] {
+  return ports.length === 1 ? ["--sport", String(ports[0])] : ["-m", "multiport", "--sports", ports.join(",")];
 }

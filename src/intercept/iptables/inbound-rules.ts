@@ -3,13 +3,13 @@ import type { InterceptSpec } from "../spec.ts";
 import type { TablePlan } from "./chain-plan.ts";
 import { workloadChain } from "./naming.ts";
 import { redirectTo } from "./outbound-rules.ts";
-import { capturesDns, ownPorts } from "./ports.ts";
+import { ownPorts } from "./ports.ts";
 import {
   cidrsOf,
   type Family,
   goTo,
   jump,
-  localhost,
+  loopbackRange,
   passthroughSource,
   portMatches,
   RETURN,
@@ -42,7 +42,7 @@ export const redirectInbound: PlanInbound = (spec, family, own) => {
     rule(["-i", "lo"], RETURN),
     ...inboundPolicy(spec, family, goTo(redirect)),
   ];
-  const toSelf = spec.proxy.external ? own.map((who) => rule([...toSelfMatch(spec, family), ...who], jump(chain))) : [];
+  const toSelf = spec.proxy.external ? own.map((who) => rule([...toSelfMatch(family), ...who], jump(chain))) : [];
   return {
     tables: [
       {
@@ -82,9 +82,9 @@ export function inboundPolicy(spec: InterceptSpec, family: Family, captured: rea
 
 /**
  * An unmodified sidecar that calls its own pod enters through the inbound port. Our own proxy (recognised by
- * mark) never does: it knows that the destination is local and takes the inbound path itself.
+ * mark) never does: it knows that the destination is local and takes the inbound path itself. As in decision.ts, all of
+ * loopback is the proxy's own business.
  */
-export function toSelfMatch(spec: InterceptSpec, family: Family): string[] {
-  const notDns = spec.outbound && capturesDns(spec.outbound) ? ["-m", "tcp", "!", "--dport", "53"] : [];
-  return ["!", "-d", localhost(family), "-o", "lo", "-p", "tcp", ...notDns];
+export function toSelfMatch(family: Family): string[] {
+  return ["!", "-d", loopbackRange(family), "-o", "lo", "-p", "tcp"];
 }

@@ -51,9 +51,9 @@ export function outboundChains(
 }
 
 /**
- * What leaves the workload's sockets, in the order of istio-iptables' ISTIO_OUTPUT: excluded interfaces, excluded
- * ports, the pass-through source, the proxy's own traffic, groups, DNS, loopback and local addresses, excluded
- * ranges, included ports, included ranges.
+ * What leaves the workload's sockets, in the order of decision.ts: excluded interfaces, the pass-through source, the
+ * proxy's own traffic, excluded ports, groups, DNS, loopback and local addresses, excluded ranges, included ports,
+ * included ranges. istio-iptables' ISTIO_OUTPUT has excluded ports before the proxy's own traffic.
  */
 export function outboundRules(
   spec: InterceptSpec,
@@ -62,19 +62,19 @@ export function outboundRules(
   ends: OutboundEnds,
 ): Rule[] {
   const { outbound } = spec;
-  // UDP concerns DNS alone: nothing else leads other datagrams anywhere.
-  const udp = outbound?.dns.kind === "off" ? [] : (outbound?.excludePorts ?? []);
   const before = [
     ...returns(leavingBy(spec.interfaces)),
-    ...returns(portMatches("tcp", outbound?.excludePorts ?? [])),
-    ...returns(portMatches("udp", udp)),
     rule(["-s", passthroughSource(family), "-o", "lo"], RETURN),
     ...ends.toSelf,
     ...returns(own),
   ];
   if (!outbound) return before;
+  // UDP concerns DNS alone: nothing else leads other datagrams anywhere.
+  const udp = outbound.dns.kind === "off" ? [] : outbound.excludePorts;
   return [
     ...before,
+    ...returns(portMatches("tcp", outbound.excludePorts)),
+    ...returns(portMatches("udp", udp)),
     ...returns(keptOutByGroup(outbound.ownerGroups)),
     ...returns(portMatches("tcp", ownPorts(spec)).map((match) => ["-d", localhost(family), ...match])),
     ...ends.dns,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { CidrSet, InterceptSpec } from "../spec.ts";
+import { resolversByPort } from "../dns-ports.ts";
+import type { CidrSet, DnsCapture, InterceptSpec } from "../spec.ts";
 
 /** Rules are tried one after another; from so many ranges on, the cost of a new connection shows in measurements. */
 const MANY_RANGES = 100;
@@ -13,7 +14,7 @@ export function warningsFor(spec: InterceptSpec, arrivalsUnknown: boolean): stri
     );
   }
   const dns = spec.outbound?.dns;
-  if (dns && dns.kind !== "off" && (dns.kind === "all" || dns.servers.length > 1)) {
+  if (dns && dns.kind !== "off" && !tellsResolversApart(dns)) {
     warnings.push(
       "dns: over UDP the resolver a query was sent to is not known in iptables mode; the workload's first resolver that answers is asked",
     );
@@ -25,6 +26,14 @@ export function warningsFor(spec: InterceptSpec, arrivalsUnknown: boolean): stri
     warnings.push("interfaces.reroute: packets that arrive can't be matched by cgroup; none are captured");
   }
   return [...warnings, ...manyRanges(spec)];
+}
+
+/** Whether each listed resolver has a port of the forwarder to itself. */
+function tellsResolversApart(dns: Exclude<DnsCapture, { kind: "off" }>): boolean {
+  if (dns.kind === "all") return false;
+  return ([4, 6] as const).every((family) =>
+    [...resolversByPort(dns, family).values()].every(({ length }) => length < 2),
+  );
 }
 
 function manyRanges({ outbound, inbound }: InterceptSpec): string[] {

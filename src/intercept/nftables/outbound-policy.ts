@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { resolversByPort } from "../dns-ports.ts";
 import type { DnsCapture, InterceptSpec, OutboundSpec } from "../spec.ts";
 import { type AddressMatch, matchRanges } from "./address-set.ts";
 import type { Chain } from "./chain.ts";
@@ -85,24 +86,34 @@ function captureRules(spec: InterceptSpec, { match, reason, target, linkLocal }:
 }
 
 function dnsRules(spec: InterceptSpec, dns: ActiveDns): Rule[] {
-  const target = `redirect to :${dns.port}`;
   return (["udp", "tcp"] as const).flatMap((protocol) =>
-    resolverPhrases(dns).flatMap(({ phrases, linkLocal }) =>
-      captureRules(spec, { match: [`${protocol} dport 53`, ...phrases], reason: "dns", target, linkLocal }),
-    ),
+    resolverPhrases(dns, protocol).flatMap(({ phrases, linkLocal, port }) => {
+      const target = `redirect to :${port}`;
+      return captureRules(spec, { match: [`${protocol} dport 53`, ...phrases], reason: "dns", target, linkLocal });
+    }),
   );
 }
 
-/** One entry for each family that has a captured resolver; without phrases: all. */
-export function resolverPhrases(
-  dns: ActiveDns,
-): { readonly phrases: readonly string[]; readonly linkLocal: boolean }[] {
-  if (dns.kind === "all") return [{ phrases: [], linkLocal: true }];
+interface ResolverPhrases {
+  readonly phrases: readonly string[];
+  readonly linkLocal: boolean;
+  /** Of the forwarder. */
+  readonly port: number;
+}
+
+/** For each family the captured resolvers, for UDP apart by the port that queries to them go to; without phrases: all. */
+export function resolverPhrases(dns: ActiveDns, protocol: "udp" | "tcp"): readonly ResolverPhrases[] {
+  if (dns.kind === "all") return [{ phrases: [], linkLocal: true, port: dns.port }];
   return FAMILIES.flatMap((family) => {
     const servers = ofFamily(family, dns.servers);
-    if (servers.length === 0) return [];
-    const linkLocal = servers.some((server) => /^fe[89ab]/.test(server));
-    return [{ phrases: [`${addressField(family, "daddr")} ${anyOf(servers)}`], linkLocal }];
+    const apart = protocol === "udp" ? [...resolversByPort(dns, family)] : [[dns.port, servers] as const];
+    return apart
+      .filter(([, some]) => some.length > 0)
+      .map(([port, some]) => ({
+        phrases: [`${addressField(family, "daddr")} ${anyOf(some)}`],
+        linkLocal: some.some((server) => /^fe[89ab]/.test(server)),
+        port,
+      }));
   });
 }
 

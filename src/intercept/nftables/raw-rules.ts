@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { dnsPorts } from "../dns-ports.ts";
 import type { InterceptSpec } from "../spec.ts";
 import type { Chain, Dispatch, Part } from "./chain.ts";
 import { workloadPrefix } from "./naming.ts";
@@ -6,6 +7,7 @@ import { activeDns, ownerGroups, resolverPhrases } from "./outbound-policy.ts";
 import type { Scope } from "./outbound-rules.ts";
 import {
   addressField,
+  anyOf,
   excludedInterfaces,
   FAMILIES,
   familyOff,
@@ -38,7 +40,7 @@ export function dnsZonePart(spec: InterceptSpec, own: readonly string[], scope: 
       ...own.map((phrase) => rule([phrase], "return")),
       ...FAMILIES.map((family) => rule([`${addressField(family, "saddr")} ${PASSTHROUGH[family]}`], "return")),
       ...ownerGroups(outbound),
-      ...resolverPhrases(dns).map(({ phrases }) => rule(["udp dport 53", ...phrases], zone)),
+      ...resolverPhrases(dns, "tcp").map(({ phrases }) => rule(["udp dport 53", ...phrases], zone)),
     ]),
   };
   // Not bound to the workload's scope: the answers are sent by our forwarder.
@@ -46,7 +48,13 @@ export function dnsZonePart(spec: InterceptSpec, own: readonly string[], scope: 
     (family): Dispatch => ({
       base: "raw-output",
       rank: { kind: "first" },
-      rule: rule([`${addressField(family, "saddr")} ${LOCALHOST[family]}`, `udp sport ${dns.port}`], zone),
+      rule: rule(
+        [
+          `${addressField(family, "saddr")} ${LOCALHOST[family]}`,
+          `udp sport ${anyOf([...dnsPorts(dns)].sort((a, b) => a - b))}`,
+        ],
+        zone,
+      ),
     }),
   );
   const { rank, phrase } = scope;

@@ -8,7 +8,7 @@ import { renderChainRule } from "./render.ts";
 import { type Family, NOT_BEGINNING, type Rule } from "./rule.ts";
 
 /** Chain and text of the rule that decides; the end of the chain where none does. See RuleFor. */
-export function nftablesRuleFor(plan: NftablesPlan, question: Question, { reason }: Decision): string {
+export function nftablesRuleFor(plan: NftablesPlan, question: Question, { reason, item }: Decision): string {
   const family: Family = isIP(canonicalIp(question.address)) === 4 ? 4 : 6;
   // A proxy that calls its own pod is counted where it enters.
   const direction = reason === "proxy-to-self" ? "inbound" : question.direction;
@@ -17,7 +17,8 @@ export function nftablesRuleFor(plan: NftablesPlan, question: Question, { reason
     const fits = ({ count, match }: Rule): boolean =>
       count?.reason === reason &&
       count.direction === direction &&
-      match.every((phrase) => allows(phrase, family, question));
+      match.every((phrase) => allows(phrase, family, question)) &&
+      (reason !== "dns" || item?.kind !== "cidr" || names(match, item.cidr.address));
     const rule = plan.chains.find((chain) => chain.name === name)?.rules.find(fits);
     if (rule) return `${TABLE_WORDS} ${name} ${renderChainRule(plan, rule)}`;
   }
@@ -38,4 +39,9 @@ function namesInterface(phrase: string, name: string): boolean {
   return [...phrase.matchAll(/"([^"]*)"/g)].some(([, pattern = ""]) =>
     pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern,
   );
+}
+
+/** Resolvers stand in the rules themselves. */
+function names(match: readonly string[], address: string): boolean {
+  return match.some((phrase) => phrase.split(/[{}, ]+/).includes(address));
 }

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+
+import { matchesInterface } from "../interface-name.ts";
 import type { InterceptSpec, SelfEntry, SelfEntryOwners } from "../spec.ts";
 import { type AddressMatch, matchRanges } from "./address-set.ts";
 import { inboundPolicy } from "./inbound-policy.ts";
@@ -29,6 +31,7 @@ export function entersItself(spec: InterceptSpec): Rule[] {
   return [
     rule(["meta l4proto != tcp"], "return"),
     rule(['oifname != "lo"'], "return", OWN),
+    ...(spec.interfaces.exclude.some((pattern) => matchesInterface(pattern, "lo")) ? [rule([], "return", OWN)] : []),
     ...FAMILIES.map((family) => rule([`${addressField(family, "saddr")} ${PASSTHROUGH[family]}`], "return", OWN)),
     rule([`ip6 daddr ${LINK_LOCAL}`], "return", OWN),
     ...(spec.ipv6 === false ? [rule(["meta nfproto ipv6"], "return", OWN)] : []),

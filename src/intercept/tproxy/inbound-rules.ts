@@ -68,7 +68,7 @@ function arrivingChains(spec: InterceptSpec, family: Family, chain: string, port
 /** Before nat, which needs to know; only what the proxy begins, not its answers to the workload. */
 function reenterTable(spec: InterceptSpec, family: Family, own: readonly (readonly string[])[]): TablePlan {
   const name = workloadChain(spec.name, "REENTER");
-  const begun = [...toSelfMatch(spec, family), "-m", "conntrack", "--ctdir", "ORIGINAL"];
+  const begun = [...toSelfMatch(family), "-m", "conntrack", "--ctdir", "ORIGINAL"];
   const rules = [
     ...returns(leavingBy(spec.interfaces)),
     rule(["-s", passthroughSource(family)], RETURN),

@@ -77,8 +77,13 @@ beforeEach(() => {
   for (const server of servers()) server.queries.length = 0;
 });
 
-function agentFor(mode: string, failMode: "deny" | "direct" = "deny", proxy: object = {}): Promise<ShuntAgent> {
-  const outbound = { includeCidrs: [], dns: { capture: "all" } };
+function agentFor(
+  mode: string,
+  failMode: "deny" | "direct" = "deny",
+  proxy: object = {},
+  dns: object = { capture: "all" },
+): Promise<ShuntAgent> {
+  const outbound = { includeCidrs: [], dns };
   return ShuntAgent.start({
     mode,
     workers: 1,
@@ -180,6 +185,21 @@ it.each(sets)("in mode iptables each answer seems to come from the resolver that
     resolvers.map((server) => ({ from: server, port: 53, address: said(first) })),
   );
   await agent.stop();
+});
+
+describe.each(["iptables", "tproxy", "nftables"])("in mode %s, with resolvers listed", (mode) => {
+  it("each query reaches the resolver it was sent to, over both families", async () => {
+    const listed = [...v4, ...v6];
+    await using agent = await agentFor(mode, "deny", {}, { capture: "resolv.conf", servers: listed });
+    for (const [, of] of sets) {
+      const resolvers = of();
+      answerBackwards(resolvers.length);
+      expect(await several(...resolvers)).toEqual(resolvers.map(toldBy));
+    }
+    expect(agent.logged.filter(({ msg }) => msg === "dns query").length).toBeGreaterThanOrEqual(listed.length);
+    expect(agent.stderr).not.toContain("is not known in iptables mode");
+    await agent.stop();
+  });
 });
 
 it.each([{ uid: 1337 }, { mark: "0x77" }])("beside an external proxy known by %j it is no other", async (identity) => {

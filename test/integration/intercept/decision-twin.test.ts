@@ -28,6 +28,8 @@ const addresses = [
   "192.0.2.77",
   "127.0.0.1",
   "127.5.5.5",
+  "127.0.0.6",
+  "::6",
   "fd00:1::5",
   "fd00:2::5",
   "2001:db8::1",
@@ -148,6 +150,7 @@ describe("the decision", () => {
     inside("link", "set", "net1peer", "up");
     inside("link", "set", "net1", "up");
     inside("addr", "add", "10.55.0.1/24", "dev", "net1");
+    inside("addr", "add", "::6/128", "dev", "lo");
     inside("route", "add", "10.200.0.0/16", "dev", "net1");
     inside("route", "add", "10.200.7.0/24", "dev", "eth0");
     inside("-6", "route", "add", "fd00:2::/32", "dev", "net1");

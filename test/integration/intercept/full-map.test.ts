@@ -9,12 +9,23 @@ import { PinDirectory } from "../../../src/intercept/ebpf/pins.ts";
 import { mapFromFd } from "../../../src/intercept/map-from-fd.ts";
 import { loadAddon } from "../../../src/native/load-addon.ts";
 import { check } from "../../../src/native/status.ts";
+import { eventually } from "../../support/inbox.ts";
 import { LabProcesses, tellServer } from "../../support/lab-process.ts";
-import { NetLab } from "../../support/net-lab.ts";
+import { ip, NetLab } from "../../support/net-lab.ts";
 import { runCommand, ShuntAgent } from "../../support/shunt.ts";
 
 const PORT = 8080;
 const CURL = ["curl", "-s", "-m", "20", "-o", "/dev/null", "-w", "%{http_code} %{errormsg}"];
+
+/** Connects until the namespace has no port left. */
+const EXHAUSTED = `
+import errno, socket, sys
+held = []
+for _ in range(10):
+    held.append(socket.socket())
+    failed = held[-1].connect_ex((sys.argv[1], int(sys.argv[2])))
+print(errno.errorcode[failed])
+`;
 
 let lab: NetLab;
 const servers = new LabProcesses();
@@ -79,4 +90,21 @@ it.each([
   expect(await counters()).toEqual({ "map-full": 2, "all-included": 3, "own-traffic": 3 });
   await agent.stop();
   expect(agent.records()).toHaveLength(3);
+});
+
+it("connections that could not be made leave nothing in the map", async () => {
+  const { netns, path } = lab.client;
+  const workload = { name: "app", netns: path, inbound: { enabled: false } };
+  await using agent = await ShuntAgent.start({ mode: "ebpf", workers: 1, workloads: [workload] });
+  using originals = originalsOf(agent);
+  const range = "/proc/sys/net/ipv4/ip_local_port_range";
+  ip("netns", "exec", netns, "sh", "-c", `echo 40000 40001 > ${range}`);
+  try {
+    const told = await runCommand(["python3", "-c", EXHAUSTED, lab.server.v4, String(PORT)], { netns: path });
+    expect(told).toMatchObject({ stdout: "EADDRNOTAVAIL\n", stderr: "" });
+    await eventually(() => [...originals.entries()].length === 0);
+  } finally {
+    ip("netns", "exec", netns, "sh", "-c", `echo 32768 60999 > ${range}`);
+  }
+  await agent.stop();
 });

@@ -20,7 +20,7 @@ const ports = fc.constantFrom(22, 53, 80, 443, 8080, OUTBOUND_PORT, INBOUND_PORT
 const portList = fc.uniqueArray(ports, { maxLength: 3 });
 /** Not of the namespace: others are, and connections to them go there by a default route. */
 const remotes = ["10.1.2.3", "10.1.9.9", "10.200.0.1", "192.0.2.77", "fd00:1::5", "fd00:2::5", "2001:db8::1"];
-const loopback = ["127.0.0.1", "127.5.5.5", "::1"];
+const loopback = ["127.0.0.1", "127.5.5.5", "127.0.0.6", "::1", "::6"];
 const cidrs = fc
   .uniqueArray(
     fc.constantFrom(
@@ -72,6 +72,7 @@ const others = fc.record({
   interfaces: fc.constantFrom(
     { exclude: [], reroute: [] },
     { exclude: ["eth1"], reroute: [] },
+    { exclude: ["lo"], reroute: [] },
     { exclude: ["et+"], reroute: [] },
   ),
   ipv6: fc.boolean(),
@@ -95,6 +96,7 @@ describe("the rules of nftables", () => {
       ip("-n", node.netns, "route", "add", "default", "via", gateway.v4);
       ip("-6", "-n", node.netns, "route", "add", "default", "via", gateway.v6);
     }
+    ip("-n", lab.client.netns, "addr", "add", "::6/128", "dev", "lo");
     for (const address of remotes) {
       const length = ipFamily(address) === 4 ? "/32" : "/128";
       ip("-n", lab.server.netns, "addr", "add", `${address}${length}`, "dev", "lo");

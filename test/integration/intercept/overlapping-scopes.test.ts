@@ -74,7 +74,37 @@ describe("in one agent", () => {
       agentFile(workload("outer", 15101, outer), workload("inner", 15201, inner, { excludePorts: [EXCLUDED] })),
     );
     expect((await askEverything(agent, inner, outer)).sort()).toEqual(ONCE_EACH);
-    expect(await counters(agent)).toMatchObject({ outer: { "all-included": 2 }, inner: { "all-included": 2 } });
+    expect(await counters(agent)).toEqual({
+      outer: { "all-included": 2 },
+      inner: { "all-included": 2, "port-excluded": 2 },
+    });
+    await agent.stop();
+  });
+
+  it("each call is counted once, however many cgroups around are workloads", async () => {
+    await using outer = new TestCgroup();
+    await using middle = new TestCgroup(outer);
+    await using inner = new TestCgroup(middle);
+    const dns = { excludePorts: [CLOSED], dns: { capture: "all", port: 0 } };
+    await using agent = await ShuntAgent.start(
+      agentFile(
+        workload("outer", 15101, outer, dns),
+        workload("middle", 15151, middle),
+        workload("inner", 15201, inner, { ...dns, excludePorts: [CLOSED, 53] }),
+      ),
+    );
+    const script = `
+import socket, sys
+tcp = socket.socket()
+for attempt in range(3):
+    try: tcp.connect((sys.argv[1], ${CLOSED}))
+    except ConnectionRefusedError: pass
+    else: sys.exit(1)
+udp = socket.socket(type=socket.SOCK_DGRAM)
+for attempt in range(4): udp.sendto(bytes(12), (sys.argv[1], 53))`;
+    const asked = await runCommand(inner.around(["python3", "-c", script, lab.server.v4]), { netns: lab.client.path });
+    expect(asked).toMatchObject({ status: 0 });
+    expect(await counters(agent)).toEqual({ outer: {}, middle: {}, inner: { "port-excluded": 7 } });
     await agent.stop();
   });
 

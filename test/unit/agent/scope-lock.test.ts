@@ -30,6 +30,23 @@ describe("the lock of an agent", () => {
     expect(readState(lock.directory)).toMatchObject({ cgroups: ["/sys/fs/cgroup/x"], claims: ["netns:1"] });
   });
 
+  it("takes no target where something is in force that needs no process", () => {
+    using root = temporaryFolder();
+    const trace = { workload: "web", target: "netns:7", netns: "/run/netns/web", passthroughAddress: false };
+    const left = new ScopeLock("left", root.path);
+    left.claim(["netns:7"]);
+    left.save({ workloads: [trace], cgroups: [] });
+    left.keep();
+    left[Symbol.dispose]();
+    using standing = new ScopeLock("one", root.path, (directory) => readState(directory)?.workloads[0]);
+    standing.claim(["netns:8"]);
+    expect(() => standing.claim(["netns:8", "netns:7"])).toThrow(
+      'netns:7 is intercepted by rules applied by hand, workload "web", already: shunt rules remove takes them away',
+    );
+    using heedless = new ScopeLock("two", root.path);
+    heedless.claim(["netns:7"]);
+  });
+
   it("reads what another version wrote with fewer fields", () => {
     using root = temporaryFolder();
     using other = new ScopeLock("other", root.path);

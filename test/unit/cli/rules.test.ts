@@ -115,7 +115,7 @@ describe("a wrong command line", () => {
     [["apply", "--netns", "a", "--exclude-outbound-cidrs", "10.0.0.300/8"], "--exclude-outbound-cidrs: "],
     [
       ["apply", "--netns", "a", "--annotation", "traffic.sidecar.istio.io/excludeInboundPorts=x"],
-      '--annotation: "x" is not a list of ports',
+      '--annotation traffic.sidecar.istio.io/excludeInboundPorts: "x" is not a list of ports',
     ],
     [["repair", "--netns", "a"], 'ACTION "repair" is not one of plan, apply, verify, remove, validate'],
     [["apply", "--netns", "a", "--pod", "/nowhere/pod.yaml"], "--pod /nowhere/pod.yaml: cannot be read: ENOENT"],

@@ -161,6 +161,10 @@ workloads:
       "agent.yaml:1: workloads[0].inbound.port: 15006 is outbound.port already, and two listeners can't share a port",
     ],
     [
+      "workloads: [{name: a, netns: b, proxy: {mark: 0x77}, inbound: {preserveSource: true}}]",
+      expect.stringContaining("workloads[0].proxy.mark: can't be used together with inbound.preserveSource: "),
+    ],
+    [
       "workloads: [{name: a, netns: b, proxy: {mark: 0x10/0x1}}]",
       expect.stringContaining('workloads[0].proxy.mark: "0x10/0x1" is not a mark'),
     ],

@@ -85,7 +85,7 @@ const cases: readonly (readonly [Reason, Question, string, string])[] = [
     "proxy-to-self",
     asked("outbound", "10.1.1.1", 80, { owner: { uid: 1337, gid: 5 } }),
     "owners[policy 3, uid, 1337]",
-    "OUT ! -d 127.0.0.1/32 -o lo -p tcp -m tcp ! --dport 53 -m owner --uid-owner 1337 # -j @_IN",
+    "OUT ! -d 127.0.0.0/8 -o lo -p tcp -m owner --uid-owner 1337 # -j @_IN",
   ],
   [
     "port-excluded",
@@ -121,7 +121,7 @@ describe("what of a back-end gives a decision", () => {
     const plan = planTproxy(spec);
     const own = asked("outbound", "10.1.1.1", 80, { owner: { uid: 1337, gid: 5 } });
     expect(iptablesRuleFor(plan, spec, own, decide(spec, own))).toMatch(
-      /^mangle -A \S+_REENTER ! -d 127\.0\.0\.1\/32 -o lo .*--uid-owner 1337 .*-j MARK --set-xmark 0x\w+\/0x\w+$/,
+      /^mangle -A \S+_REENTER ! -d 127\.0\.0\.\d\/\d+ -o lo .*--uid-owner 1337 .*-j MARK --set-xmark 0x\w+\/0x\w+$/,
     );
     const dead = { ...spec, inbound: { ...anInbound(), includePorts: [] } };
     const arriving = asked("inbound", "10.1.1.1", 81);
