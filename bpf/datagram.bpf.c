@@ -21,6 +21,7 @@
 #include "listener.h"
 #include "call.h"
 #include "resolver.h"
+#include "self.h"
 
 /* `inner`: the process is in the scope of another workload, further in, that lets its queries be.
  */
@@ -47,7 +48,7 @@ static __always_inline int sendmsg_workload(struct bpf_sock_addr *ctx, int v6, _
 		d.reason = REASON_INNER_SCOPE;
 	else if (is_proxy(w, ctx->sk->mark))
 		d.reason = REASON_OWN_TRAFFIC;
-	else if (addr_is_passthrough(&d.source))
+	else if (from_passthrough(&d))
 		d.reason = REASON_PASSTHROUGH_SOURCE;
 	else
 		d.reason = outbound_reason(w, netns, &d.destination, d.destination_port,

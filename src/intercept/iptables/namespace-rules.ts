@@ -30,8 +30,10 @@ export async function readNamespace(
   const answers = await Promise.allSettled(installed.map((tools) => readFlavour(netnsPath, tools, signal)));
   signal?.throwIfAborted();
   const found = answers.flatMap((answer) => (answer.status === "fulfilled" ? [answer.value] : []));
-  const failure = answers.find((answer) => answer.status === "rejected");
-  if (found.length === 0 && failure) throw failure.reason;
+  const failures = answers.flatMap((answer) => (answer.status === "rejected" ? [answer.reason as unknown] : []));
+  const inconclusive = failures.find((reason) => !isRefusal(reason));
+  if (inconclusive !== undefined) throw inconclusive;
+  if (found.length === 0 && failures.length > 0) throw failures[0];
   return found;
 }
 
@@ -51,9 +53,18 @@ async function saveIfPossible(
   try {
     return await save({ netnsPath }, tools, signal);
   } catch (error) {
-    if (signal?.aborted) throw error;
+    if (signal?.aborted || !isRefusal(error)) throw error;
     return undefined;
   }
+}
+
+/**
+ * The program ran and said no: the kernel has nothing of the kind, so nothing of ours can be in it. One that took too
+ * long or was killed has said nothing, and what may be there must not be taken for absent.
+ */
+function isRefusal(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return cause instanceof ExecError && cause.status !== undefined;
 }
 
 /** True when an interface of the namespace has an IPv6 address: "::1" on lo counts, because traffic can leave by it. */

@@ -133,12 +133,13 @@ inEveryMode("what a direction had that was switched off", (mode) => {
     for (let waiting = await sockets(); /:1500[16]\b/.test(waiting); waiting = await sockets());
     for (const pulse of held) await pulse.goesOn();
     expect(await live.inside("ip", "rule"), "preserved connections go on").toContain("0x1539");
-    const rules = (): Promise<string> => live.inside("sh", "-c", "iptables-save; ip6tables-save");
-    expect((await rules()).includes("REDIRECT")).toBe(mode !== "ebpf");
+    const save = mode === "nftables" ? "nft list ruleset" : "iptables-save; ip6tables-save";
+    const redirects = async (): Promise<boolean> => /redirect/i.test(await live.inside("sh", "-c", save));
+    expect(await redirects()).toBe(mode !== "ebpf");
 
     for (const pulse of held) await pulse.end();
     const left = async (): Promise<boolean> =>
-      (await live.inside("ip", "rule")).includes("0x1539") || (await rules()).includes("REDIRECT");
+      (await live.inside("ip", "rule")).includes("0x1539") || (await redirects());
     let settled = false;
     void (async () => {
       while (await left());

@@ -72,16 +72,7 @@ describe("run", () => {
         "--include-inbound-ports",
         "80",
       ],
-      ...[
-        "--capture-loopback",
-        "--dns-capture",
-        "all",
-        "--fail-mode",
-        "direct",
-        "--proxy-mark",
-        "0x10/0xff",
-        "--preserve-source",
-      ],
+      ...["--capture-loopback", "--dns-capture", "all", "--fail-mode", "direct", "--proxy-mark", "0x10/0xff"],
     );
     expect(options.configFile).toBeUndefined();
     expect(config.workloads.map(({ name, target }) => [name, target])).toEqual([
@@ -98,7 +89,7 @@ describe("run", () => {
           captureLoopback: true,
           dns: { capture: "all" },
         },
-        inbound: { includePorts: [80], preserveSource: true },
+        inbound: { includePorts: [80], preserveSource: false },
         failMode: "direct",
         proxy: { mark: { value: 16, mask: 255 } },
       });
