@@ -6,6 +6,7 @@ import { istioChains } from "../../intercept/istio-iptables/rules-backend.ts";
 import { EveryStep } from "../../util/every-step.ts";
 import { silentLogger } from "../../util/log.ts";
 import { resolveTarget } from "../target.ts";
+import { holdersOf } from "./choose-backend.ts";
 import { HandScope } from "./hand-scope.ts";
 import { handSpec } from "./hand-spec.ts";
 
@@ -36,7 +37,8 @@ export async function removeWorkload(
   }
   steps.throwIfAny(`workload "${name}" not removed`);
   // With one back-end asked for, another may still be in force and need it.
-  if (backend === undefined || removed.length > 0) {
+  const last = removed.length > 0 && (await holdersOf(handSpec(workload), signal)).length === 0;
+  if (backend === undefined || last) {
     scope.removeAddress();
     scope.forget();
   }

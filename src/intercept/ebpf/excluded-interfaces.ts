@@ -7,6 +7,8 @@ import { type Route, readRoutes } from "../routes.ts";
 import type { EbpfInstance } from "./instance.ts";
 import { type CidrEntry, cidrEntries } from "./plan.ts";
 
+const RETRY_MS = 1_000;
+
 interface Contents {
   readonly indexes: ReadonlySet<number>;
   readonly routes: ReadonlyMap<string, CidrEntry>;
@@ -22,7 +24,8 @@ export class ExcludedInterfaces implements Disposable {
   readonly #netns: NetworkNamespace;
   readonly #patterns: readonly string[];
   readonly #watcher: Disposable;
-  #contents: Contents = { indexes: new Set(), routes: new Map() };
+  #contents: { indexes: Set<number>; routes: Map<string, CidrEntry> } = { indexes: new Set(), routes: new Map() };
+  #retry: NodeJS.Timeout | undefined;
 
   /** Writes the entries of a policy, and keeps them up until it is disposed of. */
   constructor(instance: EbpfInstance, policy: number, netns: NetworkNamespace, patterns: readonly string[]) {
@@ -32,7 +35,7 @@ export class ExcludedInterfaces implements Disposable {
     this.#patterns = patterns;
     // Before the first look, so that no change is missed.
     const watcher = check(
-      loadAddon().watchRoutes(netns.fd, () => this.#replace(this.#look())),
+      loadAddon().watchRoutes(netns.fd, () => this.#follow()),
       "bind(NETLINK_ROUTE)",
       netns.path,
     );
@@ -53,7 +56,22 @@ export class ExcludedInterfaces implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    clearTimeout(this.#retry);
     this.#watcher[Symbol.dispose]();
+  }
+
+  /** A full map or an unreadable table must not end the process; it is told, and tried again. */
+  #follow(): void {
+    clearTimeout(this.#retry);
+    try {
+      this.#replace(this.#look());
+    } catch (error) {
+      process.emitWarning(
+        `${this.#netns.path}: links and routes by excluded interfaces (${this.#patterns.join(", ")}) are not all known: ${String(error)}`,
+        "ShuntWarning",
+      );
+      this.#retry = setTimeout(() => this.#follow(), RETRY_MS).unref();
+    }
   }
 
   #look(): Contents {
@@ -76,12 +94,27 @@ export class ExcludedInterfaces implements Disposable {
     const policy = this.#policy;
     const interfaces = this.#instance.map("interfaces");
     const cidrs = this.#instance.map("cidrs");
-    this.#contents = now;
-    for (const index of now.indexes) if (!before.indexes.has(index)) interfaces.set({ policy, index }, 1);
-    for (const [name, { key, covers }] of now.routes)
-      if (before.routes.get(name)?.covers !== covers) cidrs.set({ ...key, policy }, covers ? 1 : 0);
-    for (const index of before.indexes) if (!now.indexes.has(index)) interfaces.delete({ policy, index });
-    for (const [name, { key }] of before.routes) if (!now.routes.has(name)) cidrs.delete({ ...key, policy });
+    // Noted one by one: what failed in the middle is not taken for done.
+    for (const index of now.indexes) {
+      if (before.indexes.has(index)) continue;
+      interfaces.set({ policy, index }, 1);
+      before.indexes.add(index);
+    }
+    for (const [name, entry] of now.routes) {
+      if (before.routes.get(name)?.covers === entry.covers) continue;
+      cidrs.set({ ...entry.key, policy }, entry.covers ? 1 : 0);
+      before.routes.set(name, entry);
+    }
+    for (const index of before.indexes) {
+      if (now.indexes.has(index)) continue;
+      interfaces.delete({ policy, index });
+      before.indexes.delete(index);
+    }
+    for (const [name, { key }] of before.routes) {
+      if (now.routes.has(name)) continue;
+      cidrs.delete({ ...key, policy });
+      before.routes.delete(name);
+    }
   }
 }
 
