@@ -66,6 +66,11 @@ function readModule(file: string, busybox: string): Uint8Array {
   return stdout;
 }
 
+function bootModules({ modules }: Kernel): string[] {
+  if (modules === undefined) return [];
+  return loadOrder(readFileSync(join(modules, "modules.dep"), "utf8"), wanted).map((file) => join(modules, file));
+}
+
 /**
  * @param settings NAME=VALUE lines that guest/init.sh reads
  */
@@ -79,10 +84,9 @@ export function buildInitramfs(kernel: Kernel, emulator: Emulator, settings: Rea
   add("settings", Buffer.from(`${quoted.join("\n")}\n`));
   // The kernel loads what nftables, veth and the like ask for through this path, in the initramfs.
   add("sbin/modprobe", Buffer.from('#!/bin/busybox sh\nexec /bin/busybox modprobe "$@"\n'));
-  const folder = join(kernel.root, "lib/modules", kernel.release);
-  for (const [index, file] of loadOrder(readFileSync(join(folder, "modules.dep"), "utf8"), wanted).entries()) {
+  for (const [index, file] of bootModules(kernel).entries()) {
     const name = basename(file).replace(/\.xz$/, "");
-    add(`modules/${String(index).padStart(2, "0")}-${name}`, readModule(join(folder, file), emulator.busybox));
+    add(`modules/${String(index).padStart(2, "0")}-${name}`, readModule(file, emulator.busybox));
   }
   return packCpio(members);
 }

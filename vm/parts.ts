@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Everything a VM is made of, unpacked in the cache: nothing is installed. */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { runQuietly } from "../scripts/setup/progress.mjs";
-import { lastLine, libraryPath, unpackPackage } from "../test/support/deb-cache.ts";
+import { libraryPath, unpackPackage } from "../test/support/deb-cache.ts";
 import { VmUnavailable } from "./unavailable.ts";
 
 export interface Kernel {
   readonly release: string;
   readonly image: string;
-  /** Folder that stands for "/": the modules are in lib/modules below it. */
-  readonly root: string;
+  /** Folder of its modules with modules.dep, or undefined: everything needed is built in. */
+  readonly modules: string | undefined;
 }
 
 export interface Emulator {
@@ -24,41 +24,10 @@ export interface Emulator {
   readonly env: Readonly<Record<string, string>>;
 }
 
-interface KernelEntry {
-  readonly name: string;
-  readonly package: string;
-}
-
-export function readKernels(): readonly KernelEntry[] {
-  return JSON.parse(readFileSync(join(import.meta.dirname, "kernels.json"), "utf8")) as readonly KernelEntry[];
-}
-
 async function unpacked(name: string, alone = false): Promise<string> {
   const result = await unpackPackage(name, { alone });
   if (!result.ok) throw new VmUnavailable(result.reason);
   return result.root;
-}
-
-/** The package a kernel's meta package points at, such as linux-image-6.1.0-56-cloud-amd64. */
-async function newestImage(meta: string): Promise<string> {
-  const { output } = await runQuietly(["apt-cache", "depends", meta], { env: { ...process.env, LC_ALL: "C" } });
-  const name = /Depends: (linux-image-\d\S+)/.exec(output)?.[1];
-  if (name === undefined) throw new VmUnavailable(`${meta}: apt knows no such kernel (${lastLine(output)})`);
-  return name;
-}
-
-export async function fetchKernel(entry: KernelEntry, busybox: string): Promise<Kernel> {
-  const root = await unpacked(await newestImage(entry.package), true);
-  const release = readdirSync(join(root, "boot"))
-    .find((file) => file.startsWith("vmlinuz-"))
-    ?.slice("vmlinuz-".length);
-  if (release === undefined) throw new VmUnavailable(`${entry.package}: no vmlinuz in the package`);
-  // Trixie's packages have their modules in usr/lib.
-  const base = existsSync(join(root, "lib/modules")) ? root : join(root, "usr");
-  if (!existsSync(join(base, "lib/modules", release, "modules.dep"))) {
-    await runQuietly([busybox, "depmod", "-b", base, release], { cwd: base });
-  }
-  return { release, image: join(root, "boot", `vmlinuz-${release}`), root: base };
 }
 
 export async function fetchEmulator(): Promise<Emulator> {

@@ -23,12 +23,20 @@ export interface VmOptions {
   readonly timeoutMs: number;
   readonly memoryMb?: number;
   readonly onLine?: (line: string) => void;
+  /** The guest is up and begins with the command. */
+  readonly onBegin?: () => void;
+  /** How instructions are carried out; the environment variable SHUNT_VM_ACCEL, else emulated. */
+  readonly accelerator?: string;
+  /** What the command reads from /dev/ttyS1; its end is not seen there. */
+  readonly input?: NodeJS.ReadableStream;
 }
 
-/** Emulation works everywhere; /dev/kvm inside a VM may open and then hang, so it is asked for by name. */
-const accelerators = (process.env["SHUNT_VM_ACCEL"] ?? "tcg").split(",").flatMap((name) => ["-accel", name]);
+/** Emulation works everywhere; /dev/kvm inside a VM may open and then hang, so it is asked for by name or proven. */
+const chosen = process.env["SHUNT_VM_ACCEL"] ?? "tcg";
 
-function qemuArguments(folder: string, kernel: Kernel, emulator: Emulator, memoryMb: number): string[] {
+function qemuArguments(folder: string, kernel: Kernel, emulator: Emulator, options: VmOptions): string[] {
+  const { memoryMb = 2048, accelerator = chosen } = options;
+  const accelerators = accelerator.split(",").flatMap((name) => ["-accel", name]);
   return [
     ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", ...accelerators, ...emulator.firmware],
     ["-machine", "q35", "-cpu", "max", "-smp", "2", "-m", `${memoryMb}M`],
@@ -41,9 +49,10 @@ function qemuArguments(folder: string, kernel: Kernel, emulator: Emulator, memor
 }
 
 /** Starts a helper that dies with this process, however that ends. */
-function spawnBound(command: string, args: readonly string[], emulator: Emulator): ChildProcess {
+function spawnBound(command: string, args: readonly string[], emulator: Emulator, reads = false): ChildProcess {
   const env = { ...process.env, ...emulator.env };
-  return spawn("setpriv", ["--pdeathsig", "KILL", "--", command, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
+  const stdin = reads ? "pipe" : "ignore";
+  return spawn("setpriv", ["--pdeathsig", "KILL", "--", command, ...args], { env, stdio: [stdin, "pipe", "pipe"] });
 }
 
 async function ended(child: ChildProcess): Promise<void> {
@@ -81,6 +90,9 @@ function startDaemon(folder: string, emulator: Emulator): { child: ChildProcess;
 /** Boots a kernel on the host's own files (read-only, writes go to memory) and runs one command as root. */
 export async function runInVm(kernel: Kernel, emulator: Emulator, options: VmOptions): Promise<VmRun> {
   const folder = mkdtempSync(join(tmpdir(), "vm-of-shunt-"));
+  // An exit in the middle, as after a signal, takes the children along by itself.
+  const discard = (): void => rmSync(folder, { recursive: true, force: true });
+  process.once("exit", discard);
   const nonce = randomBytes(8).toString("hex");
   const hostPath = `${dirname(process.execPath)}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`;
   const settings = {
@@ -91,20 +103,29 @@ export async function runInVm(kernel: Kernel, emulator: Emulator, options: VmOpt
     HOST_PATH: hostPath,
     PATIENCE: "10",
   };
-  const modules = join(kernel.root, "lib/modules", kernel.release);
-  writeFileSync(join(folder, "initramfs"), buildInitramfs(kernel, emulator, { ...settings, MODULES: modules }));
+  writeFileSync(
+    join(folder, "initramfs"),
+    buildInitramfs(kernel, emulator, { ...settings, MODULES: kernel.modules ?? "" }),
+  );
   const daemon = startDaemon(folder, emulator);
   let qemu: ChildProcess | undefined;
   try {
     await socketReady(join(folder, "fs.sock"), daemon.child, daemon.log);
-    qemu = spawnBound(emulator.qemu, qemuArguments(folder, kernel, emulator, options.memoryMb ?? 2048), emulator);
+    qemu = spawnBound(
+      emulator.qemu,
+      qemuArguments(folder, kernel, emulator, options),
+      emulator,
+      options.input !== undefined,
+    );
+    if (qemu.stdin !== null) options.input?.pipe(qemu.stdin);
     const frames = await watch(qemu, nonce, options);
     const console = existsSync(join(folder, "console")) ? readFileSync(join(folder, "console"), "utf8") : "";
     return { ...conclude(frames, console), console };
   } finally {
     if (qemu !== undefined) await end(qemu);
     await end(daemon.child);
-    rmSync(folder, { recursive: true, force: true });
+    discard();
+    process.off("exit", discard);
   }
 }
 
@@ -120,6 +141,7 @@ async function watch(qemu: ChildProcess, nonce: string, options: VmOptions): Pro
   let timedOut = false;
   const read = frameReader(nonce, (frame) => {
     frames.push(frame);
+    if (frame.kind === "begin") options.onBegin?.();
     if (frame.kind === "output") options.onLine?.(frame.line);
   });
   qemu.stdout?.setEncoding("utf8").on("data", read);

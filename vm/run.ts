@@ -3,7 +3,9 @@
 // Exit: the command's status, 69 when a VM cannot be had here.
 import { parseArgs } from "node:util";
 import { whyUnprivileged } from "../scripts/setup/machine.mjs";
-import { fetchEmulator, fetchKernel, readKernels } from "./parts.ts";
+import { fetchDebianKernel } from "./debian-kernels.ts";
+import { readKernelList } from "./kernel-list.ts";
+import { fetchEmulator } from "./parts.ts";
 import { runInVm } from "./qemu.ts";
 import { VmUnavailable } from "./unavailable.ts";
 
@@ -23,12 +25,12 @@ const { kernel: onlyKernel, command } = readArguments();
 async function main(): Promise<number> {
   const unprivileged = whyUnprivileged();
   if (unprivileged !== undefined) throw new VmUnavailable(unprivileged);
-  const kernels = readKernels().filter((kernel) => onlyKernel === undefined || kernel.name === onlyKernel);
+  const kernels = readKernelList().filter((kernel) => onlyKernel === undefined || kernel.name === onlyKernel);
   if (kernels.length === 0) throw new VmUnavailable(`vm/kernels.json has no kernel ${onlyKernel}`);
   const emulator = await fetchEmulator();
   let worst = 0;
   for (const entry of kernels) {
-    const kernel = await fetchKernel(entry, emulator.busybox);
+    const kernel = await fetchDebianKernel(entry, emulator.busybox);
     process.stdout.write(`${entry.name}: Linux ${kernel.release}\n`);
     const onLine = (line: string): void => void process.stdout.write(`${line}\n`);
     const { status } = await runInVm(kernel, emulator, { command, timeoutMs: 900_000, onLine });

@@ -3,6 +3,13 @@
 # Runs inside the guest, in the root of the repository: what the programs do to sockets besides TCP connections.
 set -e
 
+server=
+cleanup() {
+	[ -z "$server" ] || kill $server 2>/dev/null || true
+	ip netns del a 2>/dev/null || true
+	ip netns del b 2>/dev/null || true
+}
+trap cleanup EXIT
 ip netns add a
 ip netns add b
 for n in a b; do ip -n $n link set lo up; done
@@ -73,4 +80,3 @@ echo "dns: ok"
 
 kill -TERM $agent
 wait $agent || { echo "the agent ended with $?"; exit 1; }
-kill $server

@@ -1,9 +1,16 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Runs inside the guest, in the root of the repository: real programs in two namespaces talk through the agent, in
-# every mode, by IPv4, IPv6 and v4-mapped; the records must name the original destination in both directions.
+# traffic.sh [MODE…]. Runs inside the guest, in the root of the repository: real programs in two namespaces talk through
+# the agent, in every mode or those named, and last through exec ("exec" alone does that only), by IPv4, IPv6 and v4-mapped; the records must name the original destination in both directions.
 set -e
 
+server=
+cleanup() {
+	[ -z "$server" ] || kill $server 2>/dev/null || true
+	ip netns del a 2>/dev/null || true
+	ip netns del b 2>/dev/null || true
+}
+trap cleanup EXIT
 ip netns add a
 ip netns add b
 for n in a b; do ip -n $n link set lo up; done
@@ -27,7 +34,9 @@ until_true() {
 }
 until_true ip netns exec a curl -s -m 5 http://10.77.0.2:8080/
 
-for mode in ebpf mixed iptables; do
+[ $# -gt 0 ] || set -- ebpf mixed iptables exec
+for mode in "$@"; do
+	[ $mode != exec ] || continue
 	rm -f /tmp/record.jsonl /tmp/ready
 	node dist/main.js run --name vm --mode $mode --record /tmp/record.jsonl --workload-netns a --workload-netns b >/tmp/ready &
 	agent=$!
@@ -49,10 +58,11 @@ for mode in ebpf mixed iptables; do
 	echo "$mode: ok"
 done
 
+case " $* " in *" exec "*) ;; *) exit 0 ;; esac
+rm -f /tmp/exec.jsonl
 status=0
 node dist/main.js exec --record /tmp/exec.jsonl -- curl -s -m 30 -o /dev/null http://127.0.0.1:9/ || status=$?
 [ $status = 56 ] || [ $status = 7 ] || { echo "exec: curl ended with $status"; exit 1; }
 grep -q '"outcome":"connect-failed"' /tmp/exec.jsonl || { echo "exec: no record"; exit 1; }
 echo "exec: ok"
 [ -z "$(ls /sys/fs/bpf 2>/dev/null | grep shunt)" ] || { echo "pins are left"; exit 1; }
-kill $server

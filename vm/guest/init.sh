@@ -24,15 +24,16 @@ give_up() {
 }
 
 for module in /modules/*.ko; do
+	[ -f "$module" ] || continue
 	$busybox insmod "$module" || echo "insmod $module failed, maybe built in"
 done
 
 # The host's whole tree, read-only; writes go to memory and die with the guest.
-$busybox mount -t virtiofs -o ro host /lower || give_up "mounting the host's files by virtiofs failed"
-$busybox mount -t tmpfs -o size=1g tmpfs /upper || give_up "no tmpfs"
+$busybox mount -t virtiofs -o ro host /lower || give_up "mounting the host's files by virtiofs failed (CONFIG_VIRTIO_FS)"
+$busybox mount -t tmpfs -o size=1g tmpfs /upper || give_up "no tmpfs (CONFIG_TMPFS)"
 $busybox mkdir /upper/data /upper/work
 $busybox mount -t overlay -o lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work overlay /root ||
-	give_up "overlay over virtiofs failed"
+	give_up "overlay over virtiofs failed (CONFIG_OVERLAY_FS)"
 
 # The command's directory may lie below /tmp or /run, which are about to be covered.
 $busybox mkdir /directory
@@ -51,8 +52,12 @@ $busybox mount -t tmpfs tmpfs /root/tmp
 $busybox mount -t cgroup2 cgroup2 /root/sys/fs/cgroup
 
 # Modules of this kernel, not of the host's, for the guest's programs and for /sbin/modprobe out here.
-$busybox mkdir -p "/lib/modules/$RELEASE"
-$busybox mount -o bind "/lower$MODULES" "/lib/modules/$RELEASE"
+if [ -n "$MODULES" ]; then
+	$busybox mkdir -p "/lib/modules/$RELEASE"
+	$busybox mount -o bind "/lower$MODULES" "/lib/modules/$RELEASE"
+	# iptables-legacy asks modprobe(8) for these, which the host need not have, or which it has for its own modules.
+	for module in ip_tables ip6_tables; do $busybox modprobe $module; done
+fi
 
 # ip-netns(8) wants mounts that propagate.
 $busybox mount -o rshared / 2>/dev/null

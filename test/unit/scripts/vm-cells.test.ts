@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+import { describe, expect, it } from "vitest";
+import { features } from "../../../src/intercept/probe/features.ts";
+import {
+  type Cell,
+  cellReader,
+  judgeCell,
+  judgeChoice,
+  judgeFeatures,
+  type Probe,
+  readProbe,
+} from "../../../vm/cells.ts";
+import { readKernelList } from "../../../vm/kernel-list.ts";
+import { releaseOf } from "../../../vm/own-kernel.ts";
+import { formatJunit, formatTable } from "../../../vm/report.ts";
+
+const probe: Probe = {
+  mode: "iptables",
+  tier: "D",
+  reason: "eBPF is not possible: sockops (EINVAL)",
+  features: Object.fromEntries(
+    features.map(({ name }) => [name, name === "sockops" ? { ok: false, reason: "EINVAL" } : { ok: true }]),
+  ),
+};
+
+const failedNames = (verdicts: readonly { name: string; state: string }[]): string[] =>
+  verdicts.filter(({ state }) => state === "failed").map(({ name }) => name);
+
+describe("the cells of a guest", () => {
+  it("are cut out of its output by the run's own token", () => {
+    const begun: string[] = [];
+    const ended: Cell[] = [];
+    const take = cellReader(
+      "t0k",
+      (name) => begun.push(name),
+      (cell) => ended.push(cell),
+    );
+    ["t0k begin rules nftables", "other end rules nftables 0 1", "halft0k end rules nftables 3 12"].forEach(take);
+    expect(begun).toEqual(["rules nftables"]);
+    expect(ended).toEqual([
+      { name: "rules nftables", status: 3, seconds: 12, output: "other end rules nftables 0 1\nhalf" },
+    ]);
+  });
+
+  it("are skipped with their last line as the reason when they end with 77", () => {
+    expect(judgeCell({ name: "sockets", status: 77, seconds: 1, output: "noise\nno eBPF" })).toMatchObject({
+      state: "skipped",
+      detail: "no eBPF",
+    });
+  });
+
+  it("have the probe's JSON between other lines", () => {
+    const output = `kernel 5.10\n${JSON.stringify(probe, undefined, 2)}\nmore`;
+    expect(readProbe({ name: "probe", status: 0, seconds: 1, output })).toEqual(probe);
+    expect(readProbe({ name: "probe", status: 1, seconds: 1, output: "no cgroup2" })).toBeUndefined();
+  });
+});
+
+describe("the expectation of a kernel", () => {
+  it("makes exactly the features red that differ from it, whichever way", () => {
+    expect(failedNames(judgeFeatures(probe, { sockops: "too old" }))).toEqual([]);
+    expect(failedNames(judgeFeatures(probe, {}))).toEqual(["feature sockops"]);
+    expect(failedNames(judgeFeatures(probe, { sockops: "too old", tproxy: "too old" }))).toEqual(["feature tproxy"]);
+  });
+
+  it("is the probe's own word for a kernel that nobody has described", () => {
+    expect(failedNames(judgeFeatures(probe, undefined))).toEqual([]);
+    expect(judgeChoice(probe, {})).toEqual([]);
+  });
+
+  it("covers mode, tier and the feature that the reason names", () => {
+    expect(failedNames(judgeChoice(probe, { mode: "iptables", tier: "D", because: "sockops" }))).toEqual([]);
+    expect(failedNames(judgeChoice(probe, { mode: "ebpf", tier: "A", because: "sk-lookup" }))).toEqual([
+      "mode",
+      "tier",
+      "reason",
+    ]);
+  });
+
+  it("names only features that the probe has, and one kernel for npm test", () => {
+    const names = new Set<string>(features.map(({ name }) => name));
+    const kernels = readKernelList();
+    const named = kernels.flatMap(({ expected }) => [...Object.keys(expected.missing), expected.because ?? "sockops"]);
+    expect(named.filter((name) => !names.has(name))).toEqual([]);
+    expect(kernels.filter(({ inTestRun }) => inTestRun)).toHaveLength(1);
+  });
+});
+
+describe("the report", () => {
+  const result = {
+    name: "old",
+    release: "5.10.0",
+    mode: "iptables",
+    tier: "D",
+    reason: "because",
+    accelerator: "tcg",
+    date: "2026-01-02T03:04:05.000Z",
+    seconds: 61,
+    tools: { qemu: "7.2.0" },
+    verdicts: [
+      judgeCell({ name: "auto", status: 1, seconds: 2, output: 'a < b & "c"\u0007' }),
+      ...judgeFeatures(probe, { sockops: "too old" }),
+    ],
+  };
+
+  it("as a table has a column a kernel, and every failure and missing feature with its reason below", () => {
+    const table = formatTable([result]);
+    for (const line of ["| auto | **FAILED** |", "| `sockops` | no |", "- old, `sockops`: EINVAL", "With qemu 7.2.0."])
+      expect(table).toContain(line);
+  });
+
+  it("as JUnit is well-formed whatever a guest printed", () => {
+    const xml = formatJunit([result]);
+    expect(xml).toContain("a &lt; b &amp; &quot;c&quot;?</failure>");
+    expect(xml).toContain(`tests="${features.length + 1}" failures="1" skipped="0"`);
+  });
+});
+
+describe("a bzImage", () => {
+  it("tells its release in the boot header", () => {
+    const image = Buffer.alloc(0x1000);
+    image.write("HdrS", 0x202, "latin1");
+    image.writeUInt16LE(0x300, 0x20e);
+    image.write("4.19.48-small (me@here) #1 SMP\0", 0x500, "latin1");
+    expect(releaseOf(image)).toBe("4.19.48-small");
+    expect(releaseOf(Buffer.from("not one"))).toBeUndefined();
+  });
+});

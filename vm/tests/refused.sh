@@ -1,0 +1,17 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# refused.sh MODE: a mode that the probe says is impossible must be refused with 69 and a reason when it is asked for, and
+# leave nothing behind. What would carry traffic here is a probe that denies too much.
+ip netns add a
+ip -n a link set lo up
+trap 'ip netns del a' EXIT
+timeout 120 node dist/main.js run --name vm --mode $1 --workload-netns a >/tmp/refused 2>&1
+status=$?
+cat /tmp/refused
+if grep -q '^ready' /tmp/refused; then
+	echo "$1 works here and the probe says it does not"
+	exit 1
+fi
+[ $status = 69 ] || { echo "$1: exit $status instead of 69"; exit 1; }
+[ -z "$(ls /sys/fs/bpf 2>/dev/null | grep shunt)" ] || { echo "$1: pins are left"; exit 1; }
+if ip netns exec a iptables-save 2>/dev/null | grep -q SHUNT; then echo "$1: rules are left"; exit 1; fi

@@ -1,0 +1,68 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# run.sh TOKEN [FILTER]: every cell of one kernel, in the root of the repository. Between "TOKEN begin NAME" and
+# "TOKEN end NAME STATUS SECONDS" stands what the cell printed; status 77 is a skip, whose last line is the reason.
+# The first cell is the probe: what it says decides what the others demand, whatever the kernel.
+token=$1
+filter=$2
+
+now() { cut -d. -f1 /proc/uptime; }
+cell() {
+	name=$1
+	shift
+	case $name in "probe" | *"$filter"*) ;; *) return 0 ;; esac
+	echo "$token begin $name"
+	began=$(now)
+	"$@" 2>&1
+	echo "$token end $name $? $(($(now) - began))"
+}
+probe() {
+	sh test/vm/smoke.sh >/tmp/smoke
+	status=$?
+	cat /tmp/smoke
+	return $status
+}
+auto() {
+	sh test/vm/traffic.sh auto >/tmp/auto 2>&1
+	status=$?
+	cat /tmp/auto
+	[ $status != 0 ] || grep -q "workload=b mode=$chosen" /tmp/auto || { echo "auto took another mode than $chosen"; return 1; }
+	return $status
+}
+told() { sed -n "s/^  \"$1\": \"\(.*\)\",*$/\1/p" /tmp/smoke | head -1; }
+has() { grep -A1 "^ *\"$1\": {" /tmp/smoke | grep -q '"ok": true'; }
+
+cell probe probe
+chosen=$(told mode)
+
+# Interception as it would be chosen, which is the probe's mode, and every mode below it; no mode above it may work.
+cell auto auto
+above=1
+for mode in ebpf mixed iptables nftables; do
+	if [ "$mode" = "$chosen" ]; then
+		above=0
+	elif [ $above = 1 ]; then
+		cell "$mode" sh vm/tests/refused.sh $mode
+	elif [ $mode = nftables ] && ! has nftables; then
+		cell "$mode" sh vm/tests/refused.sh $mode
+	elif [ $mode = iptables ] && ! has iptables-nft && ! has iptables-legacy; then
+		cell "$mode" sh vm/tests/refused.sh $mode
+	else
+		cell "$mode" sh test/vm/traffic.sh $mode
+	fi
+done
+if has tproxy; then
+	cell tproxy sh test/vm/traffic.sh tproxy
+else
+	cell tproxy sh vm/tests/refused.sh tproxy
+fi
+cell exec sh test/vm/traffic.sh exec
+if [ "$chosen" = ebpf ] || [ "$chosen" = mixed ]; then
+	cell sockets sh test/vm/sockets.sh
+else
+	cell sockets sh -c 'echo "eBPF is not possible here"; exit 77'
+fi
+for backend in iptables nftables; do
+	cell "rules $backend" sh vm/tests/rules.sh $backend
+done
+cell adoption sh vm/tests/adoption.sh
