@@ -63,6 +63,8 @@ export class AgentAdmin implements AdminSource {
     for (const workload of this.#agent?.workloads.values() ?? []) {
       const problem = workload.targetProblem;
       if (problem !== undefined) return { ready: false, reason: `workload ${workload.config.name}: ${problem}` };
+      const drift = workload.drift?.problem;
+      if (drift !== undefined) return { ready: false, reason: `workload ${workload.config.name}: drift: ${drift}` };
     }
     return { ready: true, reason: "traffic is intercepted" };
   }

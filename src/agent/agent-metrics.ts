@@ -21,6 +21,14 @@ export function agentMetrics(agent: Agent, ready: boolean): MetricFamily[] {
       "Decisions of the eBPF programs and of nftables rules, by workload, direction and reason.",
       verdicts(agent),
     ),
+    counter(
+      "shunt_drift_total",
+      "Differences found between what should be in force and what was, by workload.",
+      [...agent.workloads.values()].map(({ config, drift }) => ({
+        labels: { workload: config.name },
+        value: drift?.found ?? 0,
+      })),
+    ),
     gauge("shunt_connections_active", "Connections the proxy carries now.", [{ value: stats.active }]),
     counter("shunt_connections_total", "Connections the proxy has accepted.", [{ value: stats.total }]),
     counter(

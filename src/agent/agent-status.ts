@@ -4,6 +4,7 @@ import { type AgentConfig, formatTarget, type WorkloadConfig } from "../config/m
 import { mechanismsOf } from "../intercept/mechanisms.ts";
 import type { Agent } from "./agent.ts";
 import { version } from "./version.ts";
+import type { DriftRecord } from "./workload/drift-record.ts";
 import type { Workload } from "./workload/workload.ts";
 
 export async function agentStatus(
@@ -64,7 +65,7 @@ async function workloadStatus(
   const { mode, interception } = selected;
   const { outbound, inbound } = mechanismsOf(interception);
   const idle = spec.outbound || spec.inbound ? undefined : "neither direction is enabled: nothing is intercepted";
-  const wrong = problem?.message ?? workload.targetProblem ?? workload.proxyProblem ?? idle;
+  const wrong = problem?.message ?? problemOf(workload) ?? idle;
   return {
     name: config.name,
     target: formatTarget(config.target),
@@ -80,8 +81,22 @@ async function workloadStatus(
     notIntercepted: await workload.existing.remaining(),
     counters: interception.counters() ?? { outbound: {}, inbound: {} },
     connections: { active, total: active + (agent.ended.get(config.name) ?? 0) },
+    ...changesOf(workload),
     ...(wrong === undefined ? {} : { problem: wrong }),
   };
+}
+
+function problemOf({ targetProblem, proxyProblem, drift }: Workload): string | undefined {
+  return targetProblem ?? proxyProblem ?? drift?.problem;
+}
+
+/** What was not as it should be, and what is still there of before. */
+function changesOf({ drift, outgoing }: Workload): Pick<WorkloadStatus, "drift" | "outgoing"> {
+  return { ...(drift && { drift: driftOf(drift) }), ...(outgoing.length > 0 && { outgoing: [...outgoing] }) };
+}
+
+function driftOf({ found, time, last, problem }: DriftRecord): WorkloadStatus["drift"] {
+  return { found, time: time.toISOString(), last: [...last], repaired: problem === undefined };
 }
 
 /** A workload of the configuration that a reload could not begin: it is asked for, and must not look forgotten. */

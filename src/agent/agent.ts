@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isDeepStrictEqual } from "node:util";
 import type { WorkloadConfig } from "../config/model.ts";
-import { CompositeInterception } from "../intercept/composite.ts";
+import { partsOf } from "../intercept/composite.ts";
 import { EbpfBackend } from "../intercept/ebpf/backend.ts";
 import { followEvents } from "../intercept/ebpf/event-stream.ts";
 import { sweepOriginals, sweepOwnFlows } from "../intercept/ebpf/sweep.ts";
 import { WorkloadScope } from "../intercept/ebpf/workload-scope.ts";
-import type { RequestedMode } from "../intercept/select.ts";
 import { formatEndpoint } from "../net/endpoint.ts";
 import type { ConnectionRecord } from "../proxy/connection-record.ts";
 import type { OpenConnection } from "../proxy/open-connection.ts";
 import { EveryStep } from "../util/every-step.ts";
 import type { Logger } from "../util/log.ts";
+import { DriftWatch } from "./drift-watch.ts";
 import type { WorkloadTrace } from "./scope-lock.ts";
 import { resolveAll } from "./target.ts";
 import { WorkerPool, type WorkerPoolEvent } from "./workers/worker-pool.ts";
@@ -23,7 +23,6 @@ const SWEEP_INTERVAL_MS = 60_000;
 export interface AgentOptions {
   /** Names the pins: the agent's name, or `exec-<pid>`. */
   readonly name: string;
-  readonly mode: RequestedMode;
   readonly workers: number;
   readonly timeouts: ProxyTimeouts;
   readonly cgroupRoot?: string;
@@ -50,6 +49,7 @@ export class Agent implements AsyncDisposable {
   /** Connections that have ended, by workload. */
   readonly ended: ReadonlyMap<string, number>;
   readonly #sweeper: NodeJS.Timeout;
+  readonly drift: DriftWatch;
   #events: Disposable | undefined;
 
   private constructor(options: AgentOptions, pool: WorkerPool, ended: ReadonlyMap<string, number>) {
@@ -59,7 +59,9 @@ export class Agent implements AsyncDisposable {
     this.ebpf = new EbpfBackend({
       name: options.name,
       ...(options.cgroupRoot === undefined ? {} : { cgroupRoot: options.cgroupRoot }),
+      onUnload: () => this.#unfollowVerdicts(),
     });
+    this.drift = new DriftWatch(() => this.workloads.values(), options.log);
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL_MS).unref();
   }
 
@@ -135,6 +137,12 @@ export class Agent implements AsyncDisposable {
       if (!workload) await attempt(name, () => this.add(config));
       else if (!isDeepStrictEqual(workload.config, config)) await attempt(name, () => workload.update(config));
     }
+    this.#followVerdicts();
+    try {
+      this.ebpf.unloadUnused();
+    } catch (err) {
+      this.options.log.error({ err }, "programs that nobody uses not unloaded");
+    }
     return failures;
   }
 
@@ -157,8 +165,8 @@ export class Agent implements AsyncDisposable {
   /** Gives everything back: to the last step, and throws an AggregateError when one of them failed. */
   async stop(): Promise<void> {
     clearInterval(this.#sweeper);
-    this.#events?.[Symbol.dispose]();
-    this.#events = undefined;
+    this.drift[Symbol.dispose]();
+    this.#unfollowVerdicts();
     const steps = new EveryStep();
     for (const name of [...this.workloads.keys()]) await steps.run(() => this.remove(name));
     steps.runSync(() => this.ebpf.remove());
@@ -171,8 +179,8 @@ export class Agent implements AsyncDisposable {
   }
 
   get #context(): WorkloadContext {
-    const { mode, timeouts, log, onTrace, inherited = new Map() } = this.options;
-    return { mode, timeouts, log, ebpf: this.ebpf, pool: this.pool, inherited, ...(onTrace && { onTrace }) };
+    const { timeouts, log, onTrace, inherited = new Map() } = this.options;
+    return { timeouts, log, ebpf: this.ebpf, pool: this.pool, inherited, ...(onTrace && { onTrace }) };
   }
 
   /** Verdicts of traced workloads go to the log; one that is traced from a reload on is covered as well. */
@@ -189,6 +197,11 @@ export class Agent implements AsyncDisposable {
         "verdict",
       );
     });
+  }
+
+  #unfollowVerdicts(): void {
+    this.#events?.[Symbol.dispose]();
+    this.#events = undefined;
   }
 
   #sweep(): void {
@@ -209,9 +222,5 @@ function logPoolEvent(log: Logger, event: WorkerPoolEvent): void {
 
 /** The kernel's side of a workload, where eBPF is part of its mode. */
 export function scopeOf(workload: Workload): WorkloadScope | undefined {
-  const { interception } = workload.selected;
-  if (interception instanceof WorkloadScope) return interception;
-  if (interception instanceof CompositeInterception && interception.outbound instanceof WorkloadScope)
-    return interception.outbound;
-  return undefined;
+  return partsOf(workload.selected.interception).find((part) => part instanceof WorkloadScope);
 }

@@ -51,7 +51,6 @@ export async function runAgent(config: AgentConfig, options: RunOptions, signal:
   const admin = new AgentAdmin(config);
   const agent = await Agent.start({
     name: config.name,
-    mode: config.mode,
     workers: config.workers,
     timeouts: config.proxy,
     log,
@@ -75,7 +74,10 @@ export async function runAgent(config: AgentConfig, options: RunOptions, signal:
       traces.clear();
       for (const trace of agent.traces) traces.set(traceKey(trace), trace);
       lock.save({ workloads: [...traces.values()], cgroups: [] });
-      for (const [workload, err] of failures) log.error({ workload, err }, "workload not intercepted");
+      for (const [workload, err] of failures) {
+        const goesOn = agent.workloads.has(workload);
+        log.error({ workload, err }, goesOn ? "workload not changed" : "workload not intercepted");
+      }
       return failures;
     };
     throwFirst(await apply(config));
@@ -89,6 +91,7 @@ export async function runAgent(config: AgentConfig, options: RunOptions, signal:
       onError: (err) => log.error({ err }, "admin request failed"),
     });
     if (server.tcp) log.info({ ...server.tcp }, "admin server listens");
+    agent.drift.every(config.verifyIntervalMs);
     const announce = (): void => {
       admin.setReady();
       options.onReady();
@@ -101,6 +104,8 @@ export async function runAgent(config: AgentConfig, options: RunOptions, signal:
       const problems = await apply(next);
       lock.claim(inForce());
       admin.configure(next, problems);
+      await agent.drift.verify();
+      agent.drift.every(next.verifyIntervalMs);
     });
     tell(log, { kind: "stopping" });
   } finally {

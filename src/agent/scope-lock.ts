@@ -12,7 +12,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { RUNTIME_FOLDER } from "../config/admin-socket-path.ts";
-import type { Mode } from "../intercept/select.ts";
+import type { RulesName } from "../intercept/backend.ts";
 import { loadAddon } from "../native/load-addon.ts";
 import { check } from "../native/status.ts";
 import { ShuntError } from "../util/shunt-error.ts";
@@ -31,8 +31,8 @@ export interface WorkloadTrace {
   readonly passthroughAddress: boolean;
   /** What net.ipv4.tcp_fwmark_accept was, where it was changed. */
   readonly fwmarkAccept?: string;
-  /** How it is intercepted; absent while that is being decided. */
-  readonly mode?: Mode;
+  /** Whose rules are there; absent while that may change. */
+  readonly rules?: readonly RulesName[];
 }
 
 export interface ScopeState {

@@ -24,14 +24,15 @@ export async function undoTrace(
   // A namespace that is gone took everything in it along.
   if (!existsSync(path)) return;
   const sharers = inForce.filter(({ netns }) => netns === path);
-  const hasRules = (one: WorkloadTrace): boolean => one.mode !== "ebpf";
-  if (hasRules(trace) && !sharers.some((other) => other.workload === workload && hasRules(other))) {
-    // While it is being decided how, and in mixed mode, it can have been any of them.
-    for (const backend of [iptablesBackend, nftablesBackend]) {
-      await attempt({ kind: backend.name, name: `rules of ${workload} in ${path}` }, () =>
-        backend.remove(path, workload),
-      );
-    }
+  const namesakes = sharers.filter((other) => other.workload === workload);
+  for (const [name, backend] of [
+    ["iptables", iptablesBackend],
+    ["nftables", nftablesBackend],
+  ] as const) {
+    // Of one that was killed in the middle of a change it can have been any of them.
+    if (trace.rules?.includes(name) === false || namesakes.some(({ rules }) => rules?.includes(name) !== false))
+      continue;
+    await attempt({ kind: name, name: `rules of ${workload} in ${path}` }, () => backend.remove(path, workload));
   }
   if (fwmarkAccept !== undefined && !sharers.some((other) => other.fwmarkAccept !== undefined)) {
     await attempt(

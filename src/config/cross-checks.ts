@@ -3,7 +3,7 @@
 
 import { effectiveTraffic } from "./effective-traffic.ts";
 import { groupId } from "./group-id.ts";
-import { formatTarget } from "./model.ts";
+import { formatTarget, type Mode } from "./model.ts";
 import type { Preset } from "./presets/preset.ts";
 import type { PresetName } from "./presets.ts";
 import { type FieldPath, type Locate, type Problem, problemAt } from "./problem.ts";
@@ -17,6 +17,27 @@ export function checkWorkloads(workloads: readonly RawWorkload[], preset: Preset
     ...workloads.flatMap((workload, i) => checkWorkload(workload, ["workloads", i], preset, locate)),
     ...checkBetween(workloads, locate),
   ];
+}
+
+/** Whatever machine it is, without rules there is nobody who sees packets; see refuse() in src/intercept/ebpf/plan.ts. */
+export function checkModes(
+  workloads: readonly RawWorkload[],
+  agentMode: Mode | undefined,
+  preset: PresetName,
+  locate: Locate,
+): Problem[] {
+  return workloads.flatMap((workload, i) => {
+    const mode = workload.mode ?? agentMode;
+    if (mode !== "ebpf" && mode !== "mixed") return [];
+    const { traffic } = effectiveTraffic(workload, preset);
+    const impossible = [
+      ...(traffic.interfaces?.reroute?.length ? [["interfaces", "reroute"]] : []),
+      ...(traffic.dropInvalid && mode === "ebpf" ? [["dropInvalid"]] : []),
+    ];
+    return impossible.map((field) =>
+      problemAt(["workloads", i, ...field], `needs a mode with rules, and this is ${mode}`, locate),
+    );
+  });
 }
 
 /** The same as far as it goes for data that the schema refused: what is broken is left out, the rest compared. */

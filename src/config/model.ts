@@ -99,12 +99,15 @@ export interface TrafficConfig {
 export interface WorkloadConfig extends TrafficConfig {
   readonly name: string;
   readonly target: TargetConfig;
+  /** Its own, or the agent's. */
+  readonly mode: Mode;
 }
 
 /** What `exec --config` takes: `exec` makes a scope of its own, so name and target may be absent. */
 export interface ExecWorkload extends TrafficConfig {
   readonly name?: string;
   readonly target?: TargetConfig;
+  readonly mode?: Mode;
 }
 
 export interface ListenAddress {
@@ -126,6 +129,8 @@ export interface AgentConfig {
   readonly admin?: ListenAddress;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
+  /** How often what is in force is compared with what should be; 0: only at a reload. */
+  readonly verifyIntervalMs: number;
   readonly proxy: ProxyConfig;
   readonly workloads: readonly WorkloadConfig[];
 }

@@ -2,7 +2,7 @@
 /** The ways into the configuration: a text, a file, or data put together from flags. All problems at once, never the first alone. */
 import { readFileSync } from "node:fs";
 import type { z } from "zod";
-import { checkSoundParts, checkTarget, checkTraffic, checkWorkloads } from "./cross-checks.ts";
+import { checkModes, checkSoundParts, checkTarget, checkTraffic, checkWorkloads } from "./cross-checks.ts";
 import type { ExecFile } from "./exec-file.ts";
 import type { AgentConfig } from "./model.ts";
 import type { PresetName } from "./presets.ts";
@@ -37,7 +37,8 @@ export function checkAgentConfig(data: unknown, locate: Locate): Parsed<AgentCon
   if (!parsed.success) {
     return failed([...problemsOf(parsed.error, agentSchema, locate), ...checkSoundParts(data, "istio", locate)]);
   }
-  const problems = checkWorkloads(parsed.data.workloads, "istio", locate);
+  const { workloads, mode } = parsed.data;
+  const problems = [...checkWorkloads(workloads, "istio", locate), ...checkModes(workloads, mode, "istio", locate)];
   return problems.length > 0 ? failed(problems) : { ok: true, value: resolveAgent(parsed.data) };
 }
 

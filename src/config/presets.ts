@@ -25,6 +25,7 @@ export const AGENT_DEFAULTS = {
   workers: 2,
   logLevel: "info",
   logFormat: "text",
+  verifyInterval: "30s",
   connectTimeout: "10s",
   idleTimeout: "1h",
 } as const;

@@ -13,6 +13,7 @@ import type {
   DnsConfig,
   ExecWorkload,
   InboundConfig,
+  Mode,
   OutboundConfig,
   PortSet,
   ProxyConfig,
@@ -28,16 +29,18 @@ import type { RawAgent, RawExecWorkload, RawTraffic, RawWorkload } from "./schem
 type RawTarget = Pick<RawExecWorkload, "netns" | "pid" | "cgroup">;
 
 export function resolveAgent(raw: RawAgent): AgentConfig {
+  const mode = raw.mode ?? AGENT_DEFAULTS.mode;
   return {
     name: raw.name ?? AGENT_DEFAULTS.name,
-    mode: raw.mode ?? AGENT_DEFAULTS.mode,
+    mode,
     workers: raw.workers ?? AGENT_DEFAULTS.workers,
     ...(raw.record === undefined ? {} : { record: raw.record }),
     ...(raw.admin === undefined ? {} : { admin: known(parseListenAddress(raw.admin)) }),
     logLevel: raw.logLevel ?? AGENT_DEFAULTS.logLevel,
     logFormat: raw.logFormat ?? AGENT_DEFAULTS.logFormat,
+    verifyIntervalMs: known(parseDuration(raw.verifyInterval ?? AGENT_DEFAULTS.verifyInterval)),
     proxy: resolveProxy(raw.proxy),
-    workloads: raw.workloads.map(resolveWorkload),
+    workloads: raw.workloads.map((workload) => resolveWorkload(workload, mode)),
   };
 }
 
@@ -48,8 +51,13 @@ export function resolveProxy(raw: RawAgent["proxy"]): ProxyConfig {
   };
 }
 
-function resolveWorkload(raw: RawWorkload): WorkloadConfig {
-  return { name: raw.name, target: known(resolveTarget(raw)), ...resolveTraffic(raw, "istio") };
+function resolveWorkload(raw: RawWorkload, mode: Mode): WorkloadConfig {
+  return {
+    name: raw.name,
+    target: known(resolveTarget(raw)),
+    mode: raw.mode ?? mode,
+    ...resolveTraffic(raw, "istio"),
+  };
 }
 
 export function resolveExecWorkload(raw: RawExecWorkload, preset: PresetName): ExecWorkload {
@@ -57,6 +65,7 @@ export function resolveExecWorkload(raw: RawExecWorkload, preset: PresetName): E
   return {
     ...(raw.name === undefined ? {} : { name: raw.name }),
     ...(target === undefined ? {} : { target }),
+    ...(raw.mode === undefined ? {} : { mode: raw.mode }),
     ...resolveTraffic(raw, preset),
   };
 }

@@ -7,6 +7,8 @@ import type { InterceptSpec } from "./spec.ts";
 export const BACKEND_NAMES = ["ebpf", "iptables", "tproxy", "nftables"] as const;
 export type BackendName = (typeof BACKEND_NAMES)[number];
 export type Direction = "outbound" | "inbound";
+/** Programs whose rules do not see each other's. */
+export type RulesName = "iptables" | "nftables";
 
 export interface ProbeAnswer {
   readonly ok: boolean;
@@ -82,6 +84,9 @@ export interface InboundListener {
   readonly fd: number;
 }
 
+/** What established connections lose when the interception they came by goes: what getpeername() says, or all of it. */
+export type Dependence = "nothing" | "peer-name" | "translation";
+
 /**
  * One workload's interception in force. Disposing lets go of handles and leaves the traffic as it is; only `remove`
  * gives the host back as it was.
@@ -107,4 +112,27 @@ export interface Interception extends Disposable {
   /** What of this interception gives a decision, for `explain`. */
   readonly ruleFor?: RuleFor;
   remove(): Promise<void>;
+}
+
+/** What one back-end has in force for one workload. */
+export interface InterceptionPart extends Interception {
+  /** What is in force. */
+  readonly spec: InterceptSpec;
+  readonly dependence: Readonly<Record<Direction, Dependence>>;
+  /** How the kernel differs from `spec`; empty when it does not. */
+  verify(): Promise<readonly Drift[]>;
+  /** Brings back what should be in force, under connections that go on. */
+  repair(): Promise<void>;
+}
+
+/** Of two parts of one workload in the same place, the later takes the place of the earlier. */
+export function placeOf(backend: BackendName, workload: string): string {
+  if (backend === "ebpf") return "programs";
+  return `${rulesOf(backend)} ${workload}`;
+}
+
+/** Whose rules a back-end's are; undefined where it has none. */
+export function rulesOf(backend: BackendName): RulesName | undefined {
+  if (backend === "ebpf") return undefined;
+  return backend === "nftables" ? "nftables" : "iptables";
 }

@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { EveryStep } from "../util/every-step.ts";
-import type { BackendName, Direction, InboundListener, Interception, VerdictCounters } from "./backend.ts";
+import type {
+  BackendName,
+  Direction,
+  InboundListener,
+  Interception,
+  InterceptionPart,
+  VerdictCounters,
+} from "./backend.ts";
 import type { OriginalDestinationSource } from "./original-destination.ts";
 import type { OwnFlowsSource } from "./own-flows.ts";
 import type { RuleFor } from "./rule-for.ts";
@@ -18,21 +25,51 @@ export function inboundOf(spec: InterceptSpec): InterceptSpec {
   return rest;
 }
 
+/** What a workload has in force as a whole. */
+export type WholeInterception = InterceptionPart | CompositeInterception;
+
+/** A part, and what it has or is to have in force. */
+export interface Half {
+  readonly part: InterceptionPart;
+  readonly spec: InterceptSpec;
+}
+
+/** The parts of an interception, each with what of `spec` is its own. */
+export function halvesOf(whole: WholeInterception, spec: InterceptSpec): readonly Half[] {
+  if (!(whole instanceof CompositeInterception)) return [{ part: whole, spec }];
+  return [
+    { part: whole.outbound, spec: outboundOf(spec) },
+    { part: whole.inbound, spec: inboundOf(spec) },
+  ];
+}
+
 /** The back-ends that take part. */
-export function partsOf(interception: Interception): readonly Interception[] {
-  return interception instanceof CompositeInterception ? [interception.outbound, interception.inbound] : [interception];
+export function partsOf(whole: WholeInterception): readonly InterceptionPart[] {
+  return whole instanceof CompositeInterception ? [whole.outbound, whole.inbound] : [whole];
+}
+
+/** All or none. `listeners` take inbound connections from then on. */
+export async function updateAll(halves: readonly Half[], listeners: readonly InboundListener[] = []): Promise<void> {
+  const done: Half[] = [];
+  try {
+    for (const { part, spec } of halves) {
+      const before = { part, spec: part.spec };
+      await part.update(spec, spec.inbound ? listeners : []);
+      done.push(before);
+    }
+  } catch (error) {
+    for (const { part, spec } of done) await part.update(spec);
+    throw error;
+  }
 }
 
 /** Mixed mode: one back-end outbound, another inbound. */
 export class CompositeInterception implements Interception {
   readonly backend: BackendName;
-  readonly outbound: Interception;
-  readonly inbound: Interception;
-  #spec: InterceptSpec;
+  readonly outbound: InterceptionPart;
+  readonly inbound: InterceptionPart;
 
-  /** `spec`: what both halves have in force. */
-  constructor(outbound: Interception, inbound: Interception, spec: InterceptSpec) {
-    this.#spec = spec;
+  constructor(outbound: InterceptionPart, inbound: InterceptionPart) {
     this.outbound = outbound;
     this.inbound = inbound;
     this.backend = outbound.backend;
@@ -56,14 +93,7 @@ export class CompositeInterception implements Interception {
   }
 
   async update(spec: InterceptSpec, listeners?: readonly InboundListener[]): Promise<void> {
-    await this.outbound.update(outboundOf(spec));
-    try {
-      await this.inbound.update(inboundOf(spec), listeners);
-    } catch (error) {
-      await this.outbound.update(outboundOf(this.#spec));
-      throw error;
-    }
-    this.#spec = spec;
+    await updateAll(halvesOf(this, spec), listeners);
   }
 
   counters(): VerdictCounters | undefined {

@@ -21,7 +21,12 @@ export type OriginalDestinationSource =
    * SO_ORIGINAL_DST or its IPv6 twin: conntrack remembers what a redirect rule changed. `interception` tells whose rules;
    * iptables' when absent.
    */
-  | { readonly kind: "conntrack"; readonly interception?: "iptables" | "nftables" }
+  | {
+      readonly kind: "conntrack";
+      readonly interception?: "iptables" | "nftables";
+      /** Says nothing of a connection that no rule changed: another source knows it. */
+      readonly changedOnly?: true;
+    }
   /** The accepted socket's own address: sk_lookup and TPROXY do not change it. */
   | { readonly kind: "local-address"; readonly interception?: "ebpf" | "tproxy" };
 
@@ -47,7 +52,7 @@ export function createOriginalDestinationLookup(source: OriginalDestinationSourc
     case "ebpf-map":
       return fromConnections(source.originalsFd, BigInt(source.netnsCookie));
     case "conntrack":
-      return withoutHandle(fromConntrack(loadAddon(), interceptionOf(source)));
+      return withoutHandle(fromConntrack(loadAddon(), interceptionOf(source), source.changedOnly));
     case "local-address":
       return fromSocket(interceptionOf(source));
   }
@@ -86,11 +91,13 @@ function destinationOf(found: Original | undefined): ReturnType<OriginalDestinat
   return found && { address: found.address, port: found.port, interception: "ebpf" };
 }
 
-function fromConntrack(addon: NativeAddon, interception: string) {
+function fromConntrack(addon: NativeAddon, interception: string, changedOnly = false) {
   return ({ fd, local }: Accepted) => {
     const found = addon.originalDestination(fd, local.address.includes(":") ? 6 : 4);
     // ENOENT: no rule changed this connection, the client meant the proxy itself.
-    return typeof found === "number" ? undefined : { ...found, interception };
+    if (typeof found === "number") return undefined;
+    if (changedOnly && found.port === local.port && found.address === local.address) return undefined;
+    return { ...found, interception };
   };
 }
 

@@ -29,6 +29,15 @@ export function between(before: InterceptSpec, after: InterceptSpec): InterceptS
   };
 }
 
+/** Captures what either captures while one takes over from the other, `after` where both have the direction. */
+export function both(before: InterceptSpec, after: InterceptSpec): InterceptSpec {
+  return {
+    ...between(before, after),
+    ...(!after.outbound && before.outbound && { outbound: before.outbound }),
+    ...(!after.inbound && before.inbound && { inbound: before.inbound }),
+  };
+}
+
 function passing(outbound: OutboundSpec): OutboundSpec {
   const { dns } = outbound;
   return {

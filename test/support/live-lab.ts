@@ -37,6 +37,7 @@ interface Parts {
   readonly agent: ShuntAgent;
   readonly processes: LabProcesses;
   readonly probers: readonly [Prober, Prober];
+  readonly traffic: Fields;
   readonly expected: Expected;
 }
 
@@ -45,7 +46,8 @@ export class LiveLab implements AsyncDisposable {
   readonly lab: NetLab;
   readonly agent: ShuntAgent;
   readonly pulses: Pulse[] = [];
-  readonly #mode: Mode | "auto";
+  #mode: Mode | "auto";
+  #traffic: Fields = {};
   readonly #processes: LabProcesses;
   readonly #fds: readonly [number, number];
   readonly #ways: readonly Way[];
@@ -53,12 +55,13 @@ export class LiveLab implements AsyncDisposable {
   #since = Date.now();
 
   private constructor(parts: Parts) {
-    const { mode, lab, agent, processes, probers, expected } = parts;
+    const { mode, lab, agent, processes, probers, traffic, expected } = parts;
     this.#mode = mode;
     this.lab = lab;
     this.agent = agent;
     this.#processes = processes;
     this.#expected = expected;
+    this.#traffic = traffic;
     this.#fds = [openSync(lab.client.path, "r"), openSync(lab.server.path, "r")];
     this.#ways = [
       { prober: probers[0], to: lab.server, key: "out" },
@@ -78,7 +81,7 @@ export class LiveLab implements AsyncDisposable {
       const probe = (from: LabNode, to: LabNode): Promise<Prober> =>
         Prober.start(from.path, TELL, [to.v4, to.v6], { ownPorts: true });
       const probers = [await probe(lab.client, lab.server), await probe(lab.server, lab.client)] as const;
-      return new LiveLab({ mode, lab, agent, processes, probers, expected });
+      return new LiveLab({ mode, lab, agent, processes, probers, traffic, expected });
     } catch (error) {
       await processes[Symbol.asyncDispose]();
       lab[Symbol.dispose]();
@@ -103,6 +106,7 @@ export class LiveLab implements AsyncDisposable {
    * fate of before, during the change one of the two, after it the one that is expected.
    */
   async change(traffic: Fields, expected: Expected): Promise<string[]> {
+    this.#traffic = traffic;
     const before = this.#expected;
     const from = Date.now();
     const { msg, ...told } = await this.agent.reconfigure(fileFor(this.#mode, this.lab, traffic));
@@ -127,6 +131,34 @@ export class LiveLab implements AsyncDisposable {
     this.#since = to;
     for (const pulse of this.pulses) await pulse.goesOn();
     return problems;
+  }
+
+  /** Has another mode take over, with everything else as it is; see `change`. */
+  migrate(mode: Mode | "auto"): Promise<string[]> {
+    this.#mode = mode;
+    return this.change(this.#traffic, this.#expected);
+  }
+
+  /** As `migrate`, and does not wait for what comes of it. */
+  writeMode(mode: Mode | "auto"): void {
+    this.#mode = mode;
+    this.agent.writeConfig(this.file());
+  }
+
+  /** The configuration as it is now. */
+  file(): Fields {
+    return fileFor(this.#mode, this.lab, this.#traffic);
+  }
+
+  /** What new connections met until now does not count any more. */
+  resume(): void {
+    this.#since = Date.now();
+  }
+
+  /** What the agent tells to Prometheus. */
+  metrics(): Promise<{ readonly stdout: string }> {
+    const socket = `/run/shunt/${this.agent.name}/admin.sock`;
+    return runCommand(["curl", "-sS", "--unix-socket", socket, "http://shunt/metrics"]);
   }
 
   /** What a command prints in the workload's namespace. */

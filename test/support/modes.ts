@@ -33,6 +33,6 @@ export function inEveryMode(title: string, suite: (mode: Mode) => void): void {
   }
 }
 
-function missingProgram(mode: Mode): string | undefined {
+export function missingProgram(mode: Mode): string | undefined {
   return NEEDED[mode].find((program) => findCommand(program) === undefined);
 }

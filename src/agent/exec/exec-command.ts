@@ -50,7 +50,6 @@ export async function execCommand(options: ExecOptions): Promise<number> {
   lock.save({ workloads: [traceOf(config, options.netns, cgroup.path)], cgroups: [cgroup.path] });
   await using agent = await Agent.start({
     name,
-    mode: options.mode,
     workers: options.workers,
     timeouts: options.proxy,
     log,
@@ -98,6 +97,7 @@ function workloadOf(options: ExecOptions, name: string, cgroup: string): Workloa
   const { workload, netns } = options;
   return {
     ...workload,
+    mode: options.mode,
     // Several may run with one file at a time, and rules are told apart by the name.
     name: workload.name === undefined ? name : `${workload.name}${name.slice("exec".length)}`,
     target: { kind: "cgroup", path: cgroup, ...(netns === undefined ? {} : { netns }) },

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { RulesBackendName } from "../../config/formats/rules.ts";
+import { rulesOf } from "../../intercept/backend.ts";
 import { rulesInstance } from "../../intercept/ebpf/rules-instance.ts";
 import type { NetworkNamespace } from "../../intercept/network-namespace.ts";
 import { lastingPath } from "../lasting-netns.ts";
@@ -50,13 +51,14 @@ export class HandScope implements Disposable {
     return this.#ownsAddress && removePassthroughAddress(this.#netns);
   }
 
-  note(mode: RulesBackendName | undefined): void {
+  note(backend: RulesBackendName | undefined): void {
+    const rules = backend === undefined ? undefined : rulesOf(backend);
     const trace = {
       workload: this.#workload,
       target: this.#key,
       netns: lastingPath(this.#netns),
       passthroughAddress: this.#ownsAddress,
-      ...(mode === undefined ? {} : { mode }),
+      ...(backend === undefined ? {} : { rules: rules === undefined ? [] : [rules] }),
     };
     this.#lock.save({ workloads: [trace], cgroups: [] });
     this.#kept = true;

@@ -13,6 +13,7 @@ import type { WorkerListener } from "./worker-protocol.ts";
 export class ListenerHandles implements Disposable {
   #lookups: readonly OriginalDestinationLookup[] = [];
   #noter: OwnFlowNoter | undefined;
+  readonly #formerNoters: OwnFlowNoter[] = [];
   #described: Partial<WorkerListener> = {};
 
   /** The route of connections accepted from now on. */
@@ -24,8 +25,11 @@ export class ListenerHandles implements Disposable {
       // Asked at the moment of accept alone: nobody is in the middle of it.
       for (const lookup of before) lookup[Symbol.dispose]();
     }
-    // Kept to the end: connections that are being made take their notes back by it.
-    if (ownFlows) this.#noter ??= createOwnFlowNoter(ownFlows);
+    if (ownFlows && !isDeepStrictEqual(ownFlows, this.#described.ownFlows)) {
+      // Kept to the end: connections that are being made take their notes back by it.
+      if (this.#noter) this.#formerNoters.push(this.#noter);
+      this.#noter = createOwnFlowNoter(ownFlows);
+    }
     this.#described = listener;
     const [first] = originals;
     return {
@@ -41,6 +45,7 @@ export class ListenerHandles implements Disposable {
 
   [Symbol.dispose](): void {
     for (const lookup of this.#lookups) lookup[Symbol.dispose]();
+    for (const noter of this.#formerNoters.splice(0)) noter[Symbol.dispose]();
     this.#noter?.[Symbol.dispose]();
     this.#lookups = [];
     this.#noter = undefined;

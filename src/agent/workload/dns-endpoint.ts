@@ -4,13 +4,13 @@ import type { DnsCounters } from "../../dns/dns-counters.ts";
 import { DnsForwarder } from "../../dns/forwarder.ts";
 import type { DnsForwarderOptions, OriginalResolverLookup } from "../../dns/forwarder-options.ts";
 import type { DnsQueryRecord } from "../../dns/query-record.ts";
-import type { Interception } from "../../intercept/backend.ts";
 import { resolverAt } from "../../intercept/dns-ports.ts";
 import type { NetworkNamespace } from "../../intercept/network-namespace.ts";
 import {
   createDatagramLookup,
   createOriginalDestinationLookup,
   type OriginalDestinationLookup,
+  type OriginalDestinationSource,
 } from "../../intercept/original-destination.ts";
 import { type DnsCapture, RESOLVERS_PER_SOCKET } from "../../intercept/spec.ts";
 import { loadAddon } from "../../native/load-addon.ts";
@@ -47,7 +47,9 @@ export class DnsEndpoint {
   #capture: DnsCapture = { kind: "off" };
   #upstream: UpstreamOptions = { mark: PROXY_MARK, fallbackResolvers: [] };
   #forwarder: DnsForwarder | undefined;
-  #lookups: { tcp: OriginalDestinationLookup; udp: OriginalDestinationLookup | undefined } | undefined;
+  #lookups: Readonly<Record<"tcp" | "udp", readonly OriginalDestinationLookup[]>> = { tcp: [], udp: [] };
+  /** Rules lead queries here as well. */
+  #byPort = false;
   #silence: NodeJS.Timeout | undefined;
 
   /** Binds in both families; queries queue until `start`. Throws a SystemError when the port is taken. */
@@ -94,8 +96,11 @@ export class DnsEndpoint {
     this.#forwarder?.configure(this.#upstream);
   }
 
-  async start(interception: Interception, onQuery: (record: DnsQueryRecord) => void): Promise<void> {
-    this.lookUpIn(interception);
+  async start(
+    originals: readonly OriginalDestinationSource[],
+    onQuery: (record: DnsQueryRecord) => void,
+  ): Promise<void> {
+    this.lookUpIn(originals);
     const { udp, moreUdp, tcp } = this.#fds;
     this.#fds.udp = [];
     this.#fds.moreUdp = [];
@@ -109,20 +114,25 @@ export class DnsEndpoint {
       originalResolver: (transport, client, { localPort, fd = -1 }) => {
         const family = client.address.includes(":") ? 6 : 4;
         const local = { address: family === 6 ? "::1" : "127.0.0.1", port: localPort };
-        const lookup = this.#lookups?.[transport];
-        return lookup ? lookup({ fd, local, remote: client }) : this.#resolverAt(family, localPort);
+        for (const lookup of this.#lookups[transport]) {
+          const found = lookup({ fd, local, remote: client });
+          if (found !== undefined) return found;
+        }
+        return transport === "udp" && this.#byPort ? this.#resolverAt(family, localPort) : undefined;
       },
       onQuery,
     });
   }
 
-  /** Where the resolver that a query was meant for is remembered. */
-  lookUpIn(interception: Interception): void {
-    const source = interception.originalDestination("outbound");
+  /** Where the resolver that a query was meant for is remembered, asked in order. */
+  lookUpIn(originals: readonly OriginalDestinationSource[]): void {
     const before = this.#lookups;
-    this.#lookups = { tcp: createOriginalDestinationLookup(source), udp: createDatagramLookup(source) };
-    before?.udp?.[Symbol.dispose]();
-    before?.tcp[Symbol.dispose]();
+    this.#lookups = {
+      tcp: originals.map(createOriginalDestinationLookup),
+      udp: originals.map(createDatagramLookup).filter((lookup) => lookup !== undefined),
+    };
+    this.#byPort = originals.some(({ kind }) => kind === "conntrack");
+    for (const lookup of [...before.tcp, ...before.udp]) lookup[Symbol.dispose]();
   }
 
   /** Conntrack knows connections by their socket, and a datagram has none of its own: only the port it came to tells. */
@@ -157,9 +167,7 @@ export class DnsEndpoint {
     this.#closeSockets();
     await this.#forwarder?.close();
     this.#forwarder = undefined;
-    this.#lookups?.udp?.[Symbol.dispose]();
-    this.#lookups?.tcp[Symbol.dispose]();
-    this.#lookups = undefined;
+    this.lookUpIn([]);
   }
 
   #closeSockets(): void {

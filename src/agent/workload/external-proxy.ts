@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isDeepStrictEqual } from "node:util";
 import type { WorkloadConfig } from "../../config/model.ts";
+import { mechanismsOf } from "../../intercept/mechanisms.ts";
 import type { NetworkNamespace } from "../../intercept/network-namespace.ts";
 import type { Selected } from "../../intercept/select.ts";
 import type { Logger } from "../../util/log.ts";
@@ -28,18 +29,19 @@ export class ExternalProxy implements Disposable {
   }
 
   /** Looks for the listeners that `config` names. Rules find them by their port, sk_lookup needs to be given them. */
-  follow({ outbound, inbound, proxy }: WorkloadConfig, { interception, mode }: Selected): void {
+  follow({ outbound, inbound, proxy }: WorkloadConfig, { interception }: Selected): void {
     const ports = {
       ...(outbound.enabled ? { outboundPort: outbound.port } : {}),
       ...(inbound.enabled ? { inboundPort: inbound.port } : {}),
     };
-    const wanted = proxy.external ? { ports, mode } : undefined;
+    const handedOver = inbound.enabled && mechanismsOf(interception).inbound === "ebpf";
+    const wanted = proxy.external ? { ports, handedOver } : undefined;
     if (isDeepStrictEqual(wanted, this.#followed)) return;
     this[Symbol.dispose]();
     this.#followed = wanted;
     if (!wanted) return;
     this.#listeners = new ExternalListeners(this.#netns, ports, this.#log);
-    if (inbound.enabled && mode === "ebpf") this.#listeners.watch(interception);
+    if (handedOver) this.#listeners.watch(interception);
   }
 
   [Symbol.dispose](): void {

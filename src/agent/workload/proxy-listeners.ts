@@ -48,7 +48,7 @@ export class ProxyListeners {
     const set = new Map<Direction, ListenerGroup>();
     try {
       for (const direction of wanted(config)) {
-        const place = this.#placeFor(reaches[direction]);
+        const place = this.#placeFor(direction, reaches[direction]);
         set.set(direction, this.#group(config, { direction, port: config[direction].port, ...place }));
       }
       return set;
@@ -66,7 +66,7 @@ export class ProxyListeners {
     let moved = set;
     for (const [direction, before] of set) {
       const reach = reaches[direction];
-      const place = reach && this.#placeFor(reach);
+      const place = reach && this.#placeFor(direction, reach);
       if (!place || isAt(before.request, place)) continue;
       const group = this.#make(config, { direction, port: before.port, ...place, reserved: true });
       moved = new Map([...moved, [direction, group]]);
@@ -100,10 +100,14 @@ export class ProxyListeners {
     for (const group of this.#all()) if (group.accepts) await group.update(routeOf(group.request.direction));
   }
 
-  /** Inbound sockets of the set that interception does not lead to yet: new ones, or those of a group that comes back. */
+  /** Inbound sockets of the set. */
   toHandOver(set: ListenerSet): readonly InboundListener[] {
-    const group = set.get("inbound");
-    return group === undefined || group === this.#current.get("inbound") ? [] : group.hold();
+    return set.get("inbound")?.hold() ?? [];
+  }
+
+  /** Whether interception leads to them already: they are neither new nor those of a group that comes back. */
+  leadsInboundTo(set: ListenerSet): boolean {
+    return set.get("inbound") === this.#current.get("inbound");
   }
 
   /** Closes what of the set has never been adopted. */
@@ -120,11 +124,9 @@ export class ProxyListeners {
   }
 
   /** Connections that came by listeners of this workload, whatever it was called then. */
-  connections(directions: ReadonlySet<string>): OpenConnection[] {
+  connections(): OpenConnection[] {
     const names = new Set(this.#all().flatMap((group) => group.names));
-    return this.#pool
-      .connections()
-      .filter(({ listener, direction }) => names.has(listener) && directions.has(direction));
+    return this.#pool.connections().filter(({ listener }) => names.has(listener));
   }
 
   /** Resets what is left. */
@@ -135,9 +137,13 @@ export class ProxyListeners {
     await Promise.all(all.map((group) => group.close()));
   }
 
-  #placeFor(reach: Reach): Place {
+  /**
+   * sk_lookup asks for no transparent socket, but gets one: in the reuseport group that it and TPROXY share while one
+   * takes over from the other, TPROXY would drop what falls to a socket that is not (net/netfilter/xt_TPROXY.c).
+   */
+  #placeFor(direction: Direction, reach: Reach): Place {
     const addresses = (reach === "any" ? ANY : LOOPBACK).slice(0, this.#netns.hasIpv6() ? undefined : 1);
-    return { addresses, transparent: reach === "transparent" };
+    return { addresses, transparent: direction === "inbound" && reach !== "any" };
   }
 
   #group(config: WorkloadConfig, request: GroupRequest): ListenerGroup {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { EbpfBackend } from "../../intercept/ebpf/backend.ts";
-import type { RequestedMode } from "../../intercept/select.ts";
 import type { Logger } from "../../util/log.ts";
 import type { WorkloadTrace } from "../scope-lock.ts";
 import type { WorkerPool } from "../workers/worker-pool.ts";
@@ -13,7 +12,6 @@ export interface ProxyTimeouts {
 
 /** What a workload has of the agent it belongs to. */
 export interface WorkloadContext {
-  readonly mode: RequestedMode;
   readonly ebpf: EbpfBackend;
   readonly pool: WorkerPool;
   readonly timeouts: ProxyTimeouts;

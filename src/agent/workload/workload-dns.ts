@@ -3,8 +3,8 @@ import { basename } from "node:path";
 import type { WorkloadConfig } from "../../config/model.ts";
 import type { DnsCounters } from "../../dns/dns-counters.ts";
 import { readNameservers } from "../../dns/resolv-conf.ts";
-import type { Interception } from "../../intercept/backend.ts";
 import type { NetworkNamespace } from "../../intercept/network-namespace.ts";
+import type { OriginalDestinationSource } from "../../intercept/original-destination.ts";
 import type { Logger } from "../../util/log.ts";
 import { type DnsAsking, DnsEndpoint } from "./dns-endpoint.ts";
 
@@ -54,12 +54,10 @@ export class WorkloadDns {
   }
 
   /** Answers there, if it does not already. */
-  async start({ endpoint, ...asking }: DnsPlan, interception: Interception): Promise<void> {
+  async start({ endpoint, ...asking }: DnsPlan, originals: readonly OriginalDestinationSource[]): Promise<void> {
     if (!endpoint || this.#all().includes(endpoint)) return;
     endpoint.askBy(asking);
-    await endpoint.start(interception, (record) =>
-      this.#log.debug({ workload: this.#workload, ...record }, "dns query"),
-    );
+    await endpoint.start(originals, (record) => this.#log.debug({ workload: this.#workload, ...record }, "dns query"));
   }
 
   /** Queries are led there from now on. */
@@ -75,9 +73,9 @@ export class WorkloadDns {
     if (before && before !== endpoint) this.#retire(before);
   }
 
-  /** Another interception remembers where queries were meant to go. */
-  lookUpIn(interception: Interception): void {
-    for (const endpoint of this.#all()) endpoint.lookUpIn(interception);
+  /** Where queries were meant to go is remembered in these. */
+  lookUpIn(originals: readonly OriginalDestinationSource[]): void {
+    for (const endpoint of this.#all()) endpoint.lookUpIn(originals);
   }
 
   /** Of a plan that was never adopted. */

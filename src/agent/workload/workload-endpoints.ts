@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { WorkloadConfig } from "../../config/model.ts";
 import type { DnsCounters } from "../../dns/dns-counters.ts";
-import type { Direction, InboundListener, Interception } from "../../intercept/backend.ts";
+import type { Direction, InboundListener } from "../../intercept/backend.ts";
 import type { NetworkNamespace } from "../../intercept/network-namespace.ts";
-import type { OriginalDestinationSource } from "../../intercept/original-destination.ts";
 import type { Selected } from "../../intercept/select.ts";
 import type { OpenConnection } from "../../proxy/open-connection.ts";
 import { EveryStep } from "../../util/every-step.ts";
 import type { SpecFacts } from "../intercept-spec.ts";
 import { ExternalProxy } from "./external-proxy.ts";
 import type { ListenerRoute } from "./listener-group.ts";
-import { routeFor } from "./listener-route.ts";
+import { type ConnectionsSource, routeFor } from "./listener-route.ts";
 import { type ListenerSet, ProxyListeners, type Reaches } from "./proxy-listeners.ts";
 import type { WorkloadContext } from "./workload-context.ts";
 import { type DnsPlan, WorkloadDns } from "./workload-dns.ts";
@@ -32,7 +31,6 @@ export interface WorkloadListener {
 /** Everything that listens for one workload: the proxy's listeners, DNS ports, and what an external proxy has. */
 export class WorkloadEndpoints {
   readonly #context: WorkloadContext;
-  readonly #netns: NetworkNamespace;
   readonly #listeners: ProxyListeners;
   readonly #dns: WorkloadDns;
   readonly #external: ExternalProxy;
@@ -40,7 +38,6 @@ export class WorkloadEndpoints {
   /** `onReplacement`: see ProxyListeners. */
   constructor(context: WorkloadContext, netns: NetworkNamespace, onReplacement: (socket: InboundListener) => void) {
     this.#context = context;
-    this.#netns = netns;
     this.#listeners = new ProxyListeners(netns, context.pool, onReplacement);
     this.#dns = new WorkloadDns(netns, context.log);
     this.#external = new ExternalProxy(netns, context.log);
@@ -70,42 +67,42 @@ export class WorkloadEndpoints {
     }
   }
 
-  /** What is new of the set takes connections and queries, which `interception` can say the meaning of. */
-  async start(set: EndpointSet, interception: Interception): Promise<void> {
-    await this.#listeners.start(set.listeners, (direction) => this.#route(direction, set, interception));
-    await this.#dns.start(set.dns, interception);
+  /** What is new of the set takes connections and queries, which `source` can say the meaning of. */
+  async start(set: EndpointSet, source: ConnectionsSource): Promise<void> {
+    await this.#listeners.start(set.listeners, (direction) => this.#route(direction, set, source));
+    await this.#dns.start(set.dns, source.originals("outbound"));
   }
 
   /** The set is what interception leads to from now on. What is no longer of use runs out. */
   adopt(set: EndpointSet, selected: Selected): void {
     this.#listeners.adopt(set.listeners);
     this.#dns.adopt(set.dns, set.config);
-    this.#external.follow(set.config, selected);
+    this.lead(set, selected);
   }
 
-  /** New connections go by the adopted set's configuration. */
-  async reroute(set: EndpointSet, interception: Interception): Promise<void> {
-    await this.#listeners.update((direction) => this.#route(direction, set, interception));
-    this.#dns.lookUpIn(interception);
+  /** Has an external proxy's listeners be where interception leads to. */
+  lead({ config }: EndpointSet, selected: Selected): void {
+    this.#external.follow(config, selected);
   }
 
-  /** Connections may come by every kind of interception from now on. */
-  async expectAll(set: EndpointSet, interception: Interception): Promise<void> {
-    await this.#listeners.update((direction) => this.#route(direction, set, interception, this.#others(direction)));
+  /** New connections go by the set's configuration, and are remembered where `source` says. */
+  async reroute(set: EndpointSet, source: ConnectionsSource): Promise<void> {
+    await this.#listeners.update((direction) => this.#route(direction, set, source));
+    this.#dns.lookUpIn(source.originals("outbound"));
   }
 
-  /** Has the listeners be reached otherwise; those moved are to be started later where `interception` is not there yet. */
-  async move(set: EndpointSet, reaches: Partial<Reaches>, interception: Interception | undefined): Promise<void> {
+  /** Has the listeners be reached otherwise; those moved are to be started later where `source` is not there yet. */
+  async move(set: EndpointSet, reaches: Partial<Reaches>, source: ConnectionsSource | undefined): Promise<void> {
     const before = set.listeners;
     set.listeners = await this.#listeners.move(set.config, before, reaches);
-    if (!interception || set.listeners === before) return;
-    await this.#listeners.start(set.listeners, (direction) =>
-      this.#route(direction, set, interception, this.#others(direction)),
-    );
+    if (!source || set.listeners === before) return;
+    await this.#listeners.start(set.listeners, (direction) => this.#route(direction, set, source));
   }
 
-  toHandOver(set: EndpointSet): readonly InboundListener[] {
-    return this.#listeners.toHandOver(set.listeners);
+  /** Inbound sockets that interception is to lead to; `known` are those that it leads to already. */
+  toHandOver({ listeners }: EndpointSet, known: "with known" | "new alone"): readonly InboundListener[] {
+    if (known === "new alone" && this.#listeners.leadsInboundTo(listeners)) return [];
+    return this.#listeners.toHandOver(listeners);
   }
 
   async discard(set: EndpointSet): Promise<void> {
@@ -125,8 +122,8 @@ export class WorkloadEndpoints {
   }
 
   /** Those that came by listeners of this workload. */
-  connections(directions: ReadonlySet<Direction>): OpenConnection[] {
-    return this.#listeners.connections(directions);
+  connections(): OpenConnection[] {
+    return this.#listeners.connections();
   }
 
   stopWatching(): void {
@@ -145,19 +142,8 @@ export class WorkloadEndpoints {
     steps.throwIfAny("listeners not closed");
   }
 
-  #route(
-    direction: Direction,
-    { config, listeners }: EndpointSet,
-    interception: Interception,
-    alsoFrom: readonly OriginalDestinationSource[] = [],
-  ): ListenerRoute {
+  #route(direction: Direction, { config, listeners }: EndpointSet, source: ConnectionsSource): ListenerRoute {
     const ownPorts = this.#listeners.portsWith(listeners);
-    return routeFor(direction, config, { ownPorts, timeouts: this.#context.timeouts, interception, alsoFrom });
-  }
-
-  #others(direction: Direction): OriginalDestinationSource[] {
-    if (direction === "inbound") return [{ kind: "conntrack" }, { kind: "local-address" }];
-    const originals = this.#context.ebpf.originals(this.#netns);
-    return [...(originals === undefined ? [] : [originals]), { kind: "conntrack" }];
+    return routeFor(direction, config, { ownPorts, timeouts: this.#context.timeouts, source });
   }
 }

@@ -1,58 +1,100 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isDeepStrictEqual } from "node:util";
-import type { InboundListener, Interception } from "../../intercept/backend.ts";
-import { partsOf } from "../../intercept/composite.ts";
+import {
+  type BackendName,
+  type Direction,
+  type Drift,
+  type InboundListener,
+  type InterceptionPart,
+  type RulesName,
+  rulesOf,
+} from "../../intercept/backend.ts";
+import { type Half, halvesOf, partsOf, updateAll } from "../../intercept/composite.ts";
 import type { NetworkNamespace } from "../../intercept/network-namespace.ts";
+import { interceptionOf, type OriginalDestinationSource } from "../../intercept/original-destination.ts";
+import type { OwnFlowsSource } from "../../intercept/own-flows.ts";
 import { between, passAll } from "../../intercept/pass-all.ts";
-import { type RequestedMode, type Selected, selectInterception } from "../../intercept/select.ts";
+import { backendsFor, type RequestedMode, type Selected, selectInterception } from "../../intercept/select.ts";
 import type { InterceptSpec } from "../../intercept/spec.ts";
+import type { OpenConnection } from "../../proxy/open-connection.ts";
 import { EveryStep } from "../../util/every-step.ts";
-import { appliersFor } from "../appliers.ts";
+import { appliersFor, type Destinations, originalsBy } from "../appliers.ts";
+import { exchange } from "./exchange.ts";
+import type { ConnectionsSource } from "./listener-route.ts";
 import type { Reaches } from "./proxy-listeners.ts";
 import type { WorkloadContext } from "./workload-context.ts";
 
 /** The sockets an interception may be given. */
 export interface SocketSource {
-  /** Inbound sockets of the listeners that are new. */
+  /** Inbound sockets of the listeners. */
   sockets(): readonly InboundListener[];
+  /** Those that what is in force does not lead to yet. */
+  newSockets(): readonly InboundListener[];
   /** Has the listeners be where connections are about to be led. */
   listen(reaches: Partial<Reaches>): Promise<void>;
-  /** Connections may come by every kind of interception from now on. */
+  /** Connections may come in other ways as well from now on; see `originals`. */
   expectAll(): Promise<void>;
+  /** Another interception is in force beside the one of before, which is about to end. */
+  lead(selected: Selected): void;
 }
+
+/** Captures nothing any more, but stays for connections that came by it. */
+interface Outgoing {
+  readonly part: InterceptionPart;
+  /** When it was exchanged, ms of Date.now(): what came meanwhile may have come by either. */
+  readonly from: number;
+  readonly to: number;
+}
+
+/** In what other ways connections may still come, or come soon. */
+interface Former {
+  readonly outbound: readonly OriginalDestinationSource[];
+  readonly inbound: readonly OriginalDestinationSource[];
+  readonly ownFlows?: OwnFlowsSource;
+}
+
+const NOTHING: Former = { outbound: [], inbound: [] };
 
 /**
  * What leads one workload's connections to its listeners. It can be changed, or exchanged for another, under connections
  * that go on: what they came by stays until `settle`.
  */
-export class WorkloadInterception {
+export class WorkloadInterception implements ConnectionsSource {
   readonly #context: WorkloadContext;
   readonly #netns: NetworkNamespace;
+  #requested: RequestedMode;
   #selected: Selected;
-  /** As the configuration has it. */
+  /** As the configuration has it. What is in force is more while connections go on that came by what was before. */
   #spec: InterceptSpec;
-  /** What is in force: more than `#spec` while connections go on that came by what was before. */
-  #applied: InterceptSpec;
-  /** Rules that capture nothing any more, but must stay for the connections they once redirected. */
-  readonly #outgoing: Interception[] = [];
+  #outgoing: readonly Outgoing[] = [];
+  /** Until it is settled. */
+  #former = NOTHING;
 
-  private constructor(context: WorkloadContext, netns: NetworkNamespace, selected: Selected, spec: InterceptSpec) {
+  private constructor(
+    context: WorkloadContext,
+    netns: NetworkNamespace,
+    requested: RequestedMode,
+    selected: Selected,
+    spec: InterceptSpec,
+  ) {
     this.#context = context;
     this.#netns = netns;
+    this.#requested = requested;
     this.#selected = selected;
     this.#spec = spec;
-    this.#applied = spec;
   }
 
   /** Rejects, leaving nothing behind, when no mode that was asked for works. */
   static async start(
     context: WorkloadContext,
     netns: NetworkNamespace,
+    mode: RequestedMode,
     spec: InterceptSpec,
     sockets: SocketSource,
   ): Promise<WorkloadInterception> {
-    const selected = await select(context, netns, context.mode, spec, sockets);
-    return new WorkloadInterception(context, netns, selected, spec);
+    const selected = await selectInterception(mode, spec, appliersFor(destinations(context, netns, spec, sockets)));
+    sockets.lead(selected);
+    return new WorkloadInterception(context, netns, mode, selected, spec);
   }
 
   get selected(): Selected {
@@ -63,107 +105,205 @@ export class WorkloadInterception {
     return this.#spec;
   }
 
+  /** What captures nothing any more, but stays for connections that came by it. */
+  get outgoing(): readonly BackendName[] {
+    return this.#outgoing.map(({ part }) => part.backend);
+  }
+
+  /** Whose rules are there. */
+  get rules(): readonly RulesName[] {
+    const names = this.#all.map(({ backend }) => rulesOf(backend)).filter((name) => name !== undefined);
+    return [...new Set(names)];
+  }
+
+  originals(direction: Direction): readonly OriginalDestinationSource[] {
+    return unique([this.#selected.interception.originalDestination(direction), ...this.#former[direction]]);
+  }
+
+  ownFlows(): OwnFlowsSource | undefined {
+    return this.#selected.interception.ownFlows() ?? this.#former.ownFlows;
+  }
+
   /** Connections came by rules, and go on by them: those have to end first. */
   get needsConnections(): boolean {
-    return this.#selected.mode !== "ebpf";
+    return this.#parts.some(({ dependence }) => Object.values(dependence).includes("translation"));
   }
 
   /** Whether something is kept in force that the configuration does not ask for. */
   get unsettled(): boolean {
-    return this.#outgoing.length > 0 || !isDeepStrictEqual(this.#applied, this.#spec);
+    return (
+      this.#outgoing.length > 0 ||
+      this.#former !== NOTHING ||
+      this.#halves.some(({ part, spec }) => !isDeepStrictEqual(part.spec, spec))
+    );
   }
 
-  /** Directions whose connections need what is kept in force: those that rules redirected. */
-  get dependents(): readonly ("outbound" | "inbound")[] {
-    if (this.#outgoing.length > 0) return ["outbound", "inbound"];
-    const { mode } = this.#selected;
-    const rules = mode !== "ebpf" && mode !== "mixed";
-    const outbound = rules && this.#applied.outbound !== undefined && this.#spec.outbound === undefined;
-    const inbound =
-      mode !== "ebpf" &&
-      this.#applied.inbound !== undefined &&
-      (this.#spec.inbound === undefined || this.#applied.inbound.preserveMark !== this.#spec.inbound.preserveMark);
-    return [...(outbound ? (["outbound"] as const) : []), ...(inbound ? (["inbound"] as const) : [])];
+  /** Whether a connection depends on what the configuration does not ask for any more. */
+  depends({ direction, interception, time }: OpenConnection): boolean {
+    if (direction === "dns") return false;
+    const at = Date.parse(time);
+    return (
+      this.#halves.some((half) => losesRules(half, direction)) ||
+      this.#outgoing.some(({ part, from, to }) => {
+        if (part.dependence[direction] === "nothing") return false;
+        const label = interceptionOf(part.originalDestination(direction));
+        return label === interception || (at >= from && at <= to);
+      })
+    );
   }
 
   /** When it rejects, what was in force before still is. */
-  async change(spec: InterceptSpec, sockets: SocketSource): Promise<void> {
-    const applied = between(this.#applied, spec);
-    try {
-      await this.#selected.interception.update(applied, sockets.sockets());
-    } catch (error) {
-      // What the kernel cannot do, another mode may be able to; what is merely wrong stays wrong.
-      if (this.#context.mode !== "auto" || !demandsMore(this.#applied, spec)) throw error;
-      await this.#exchange(applied, sockets);
+  async change(mode: RequestedMode, spec: InterceptSpec, sockets: SocketSource): Promise<void> {
+    if (this.#isOtherMode(mode)) {
+      await this.#exchange(mode, spec, sockets);
+    } else {
+      try {
+        const halves = halvesOf(this.#selected.interception, spec);
+        const applied = halves.map((half) => ({ part: half.part, spec: between(half.part.spec, half.spec) }));
+        await updateAll(applied, sockets.newSockets());
+      } catch (error) {
+        // What the kernel cannot do, another mode may be able to; what is merely wrong stays wrong.
+        if (mode !== "auto" || !demandsMore(this.#spec, spec)) throw error;
+        await this.#exchange(mode, spec, sockets);
+      }
     }
-    this.#applied = applied;
+    this.#requested = mode;
     this.#spec = spec;
+    // Rules are found by the workload's name, also by who cleans up after us.
+    for (const { part } of this.#outgoing)
+      if (part.spec.name !== spec.name) await part.update({ ...part.spec, name: spec.name });
   }
 
-  /** Nothing depends any more on what was before the last change. */
+  /** Nothing depends any more on what was before the last change; `originals` have to be told first. */
   async settle(): Promise<void> {
-    if (!isDeepStrictEqual(this.#applied, this.#spec)) await this.#selected.interception.update(this.#spec);
-    this.#applied = this.#spec;
     const steps = new EveryStep();
-    for (const part of this.#outgoing.splice(0)) await steps.run(() => part.remove());
-    steps.throwIfAny("rules not removed");
+    for (const { part, spec } of this.#halves)
+      if (!isDeepStrictEqual(part.spec, spec)) await steps.run(() => part.update(spec));
+    const outgoing = this.#outgoing;
+    this.#outgoing = [];
+    for (const { part } of outgoing) await steps.run(() => part.remove());
+    steps.throwIfAny("what was in force before not removed");
   }
 
-  /** Before `remove`, in modes with rules: rules go when the connections they redirected have ended; new ones pass. */
+  /** Connections come by what is in force alone. */
+  forgetFormer(): void {
+    this.#former = NOTHING;
+  }
+
+  /** How what is in force differs from what should be. */
+  async verify(): Promise<readonly Drift[]> {
+    const all = await Promise.all(this.#all.map((part) => part.verify()));
+    return all.flat();
+  }
+
+  async repair(): Promise<void> {
+    const steps = new EveryStep();
+    for (const part of this.#all) await steps.run(() => part.repair());
+    steps.throwIfAny("not repaired");
+  }
+
+  /** Before `remove`, where `needsConnections`: new ones pass. */
   async pass(): Promise<void> {
-    if (this.#selected.mode !== "ebpf") await this.#selected.interception.update(passAll(this.#applied));
+    await updateAll(this.#parts.map((part) => ({ part, spec: passAll(part.spec) })));
   }
 
   async remove(steps: EveryStep): Promise<void> {
-    await steps.run(() => this.#selected.interception.remove());
-    for (const part of this.#outgoing.splice(0)) await steps.run(() => part.remove());
+    const all = this.#all;
+    this.#outgoing = [];
+    for (const part of all) await steps.run(() => part.remove());
   }
 
   [Symbol.dispose](): void {
-    this.#selected.interception[Symbol.dispose]();
+    for (const part of this.#all) part[Symbol.dispose]();
   }
 
-  /** Another interception is applied beside the one in force, and then that one ends: no connection meets neither. */
-  async #exchange(spec: InterceptSpec, sockets: SocketSource): Promise<void> {
+  get #parts(): readonly InterceptionPart[] {
+    return partsOf(this.#selected.interception);
+  }
+
+  get #halves(): readonly Half[] {
+    return halvesOf(this.#selected.interception, this.#spec);
+  }
+
+  get #all(): readonly InterceptionPart[] {
+    return [...this.#parts, ...this.#outgoing.map(({ part }) => part)];
+  }
+
+  /** Whether what is in force is not what `mode` asks for; `auto` is asked anew when it was not before. */
+  #isOtherMode(mode: RequestedMode): boolean {
+    if (mode === "auto") return this.#requested !== "auto";
+    return mode !== this.#selected.mode;
+  }
+
+  async #exchange(mode: RequestedMode, spec: InterceptSpec, sockets: SocketSource): Promise<void> {
+    const { log } = this.#context;
+    const from = Date.now();
     const before = this.#selected;
+    const former = this.#former;
+    this.#former = this.#expected(mode);
     await sockets.expectAll();
-    // In force as it is, but its place in the kernel's tables is free for the next one to take over.
-    before.interception[Symbol.dispose]();
     try {
-      this.#selected = await select(this.#context, this.#netns, this.#context.mode, spec, sockets);
+      const { selected, outgoing, errors } = await exchange({
+        mode,
+        spec,
+        inForce: before.interception,
+        outgoing: this.#outgoing.map(({ part }) => part),
+        destinations: destinations(this.#context, this.#netns, spec, sockets),
+        onBoth: (next) => sockets.lead(next),
+      });
+      const to = Date.now();
+      this.#selected = selected;
+      this.#outgoing = outgoing.map(
+        (part) => this.#outgoing.find((known) => known.part === part) ?? { part, from, to },
+      );
+      if (before.mode !== selected.mode)
+        log.info({ workload: spec.name, from: before.mode, to: selected.mode }, "interception exchanged");
+      for (const err of errors) log.error({ workload: spec.name, err }, "what was in force before not taken back");
     } catch (error) {
-      this.#selected = await select(this.#context, this.#netns, before.mode, this.#applied, sockets);
+      this.#former = former;
       throw error;
     }
-    const next = new Set(partsOf(this.#selected.interception).map(({ backend }) => backend));
-    const steps = new EveryStep();
-    for (const part of partsOf(before.interception)) {
-      if (part.backend === "ebpf") await steps.run(() => part.remove());
-      // Rules of one name are replaced as a whole.
-      else if (!next.has(part.backend)) {
-        await steps.run(() => part.update(passAll(this.#applied)));
-        this.#outgoing.push(part);
-      }
-    }
-    for (const err of steps.errors) this.#context.log.error({ workload: spec.name, err }, "not taken back");
+  }
+
+  /** Where connections can be remembered while what is in force is exchanged for one of the back-ends of `mode`. */
+  #expected(mode: RequestedMode): Former {
+    const { ebpf } = this.#context;
+    const backends = backendsFor(mode);
+    const ownFlows = this.ownFlows() ?? (backends.includes("ebpf") ? ebpf.ownFlows(this.#netns) : undefined);
+    const next = (direction: Direction): OriginalDestinationSource[] =>
+      backends.flatMap((backend) => originalsBy(backend, direction, () => ebpf.originals(this.#netns)));
+    return {
+      outbound: unique([...this.originals("outbound"), ...next("outbound")]),
+      inbound: unique([...this.originals("inbound"), ...next("inbound")]),
+      ...(ownFlows && { ownFlows }),
+    };
   }
 }
 
-function select(
+function destinations(
   { ebpf, log }: WorkloadContext,
   netns: NetworkNamespace,
-  mode: RequestedMode,
-  asked: InterceptSpec,
+  { name }: InterceptSpec,
   sockets: SocketSource,
-): Promise<Selected> {
-  const appliers = appliersFor({
+): Destinations {
+  return {
     netns,
     ebpf,
     sockets: () => sockets.sockets(),
     listen: (reaches) => sockets.listen(reaches),
-    warn: (message) => log.warn({ workload: asked.name }, message),
-  });
-  return selectInterception(mode, asked, appliers);
+    warn: (message) => log.warn({ workload: name }, message),
+  };
+}
+
+function unique(sources: readonly OriginalDestinationSource[]): readonly OriginalDestinationSource[] {
+  return sources.filter((source, index) => sources.findIndex((other) => isDeepStrictEqual(source, other)) === index);
+}
+
+/** Rules that the configuration does not ask for any more, and that translate connections of this direction. */
+function losesRules({ part, spec }: Half, direction: Direction): boolean {
+  if (part.dependence[direction] !== "translation" || part.spec[direction] === undefined) return false;
+  if (spec[direction] === undefined) return true;
+  return direction === "inbound" && part.spec.inbound?.preserveMark !== spec.inbound?.preserveMark;
 }
 
 /** Whether `after` needs hooks that `before` did without. */

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { WorkloadConfig } from "../../config/model.ts";
 import type { DnsCounters } from "../../dns/dns-counters.ts";
-import type { Direction } from "../../intercept/backend.ts";
+import type { BackendName } from "../../intercept/backend.ts";
 import type { Selected } from "../../intercept/select.ts";
 import type { InterceptSpec } from "../../intercept/spec.ts";
+import type { OpenConnection } from "../../proxy/open-connection.ts";
 import { EveryStep } from "../../util/every-step.ts";
 import { reachesIn } from "../appliers.ts";
 import { ExistingConnections } from "../existing-connections.ts";
@@ -13,6 +14,7 @@ import { lastingPath } from "../lasting-netns.ts";
 import type { WorkloadTrace } from "../scope-lock.ts";
 import { problemOf, type ResolvedTarget, resolveTarget, retarget } from "../target.ts";
 import { watchAddresses } from "../watch-addresses.ts";
+import { type DriftRecord, describeDrift } from "./drift-record.ts";
 import { HostAdditions } from "./host-additions.ts";
 import { Settling } from "./settling.ts";
 import type { WorkloadContext } from "./workload-context.ts";
@@ -32,8 +34,11 @@ export class Workload implements AsyncDisposable {
   #config: WorkloadConfig;
   #target: ResolvedTarget;
   #interception: WorkloadInterception | undefined;
+  /** What listens for it. */
+  #set: EndpointSet | undefined;
   #watcher: Disposable | undefined;
   #settling: Settling | undefined;
+  #drift: DriftRecord | undefined;
   /** Changes come one after another. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -73,6 +78,11 @@ export class Workload implements AsyncDisposable {
 
   get selected(): Selected {
     return this.#inForce.selected;
+  }
+
+  /** What captures nothing any more, but stays until connections that came by it have ended. */
+  get outgoing(): readonly BackendName[] {
+    return this.#inForce.outgoing;
   }
 
   get netns(): ResolvedTarget["netns"] {
@@ -115,7 +125,13 @@ export class Workload implements AsyncDisposable {
 
   /** What must be undone, and where, should this process not come to it. */
   get trace(): WorkloadTrace {
-    return this.#traceOf(this.#config);
+    const rules = this.#interception?.rules;
+    return { ...this.#traceOf(this.#config), ...(rules && { rules }) };
+  }
+
+  /** What was found to differ from what should be in force; undefined when nothing ever was. */
+  get drift(): DriftRecord | undefined {
+    return this.#drift;
   }
 
   get dnsCounters(): DnsCounters | undefined {
@@ -130,16 +146,47 @@ export class Workload implements AsyncDisposable {
     return this.#inTurn(async () => {
       const inForce = this.#inForce;
       this.#settling?.[Symbol.dispose]();
+      using _lease = this.#context.ebpf.lease();
       try {
         const target = retarget(this.#target, config.target);
-        const set = await this.#bring(config, target, async (next) => {
-          await this.#endpoints.start(next, inForce.selected.interception);
-          await inForce.change(this.#compile(next, target), this.#socketsOf(next));
+        await this.#bring(config, target, async (next) => {
+          await this.#endpoints.start(next, inForce);
+          await inForce.change(config.mode, this.#compile(next, target), this.#socketsOf(next));
         });
-        await this.#endpoints.reroute(set, inForce.selected.interception);
       } finally {
+        // Also when it was refused: listeners may have been told of what is not coming.
+        if (this.#set) await this.#endpoints.reroute(this.#set, inForce);
         this.#settle();
       }
+    });
+  }
+
+  /** Compares what is in force with what should be, and repairs it. Rejects when it cannot be compared. */
+  verify(): Promise<void> {
+    return this.#inTurn(async () => {
+      const inForce = this.#interception;
+      // What is in force for a target that is gone has gone with it.
+      if (!inForce || this.targetProblem !== undefined) return;
+      const drift = await inForce.verify();
+      if (drift.length === 0) {
+        if (this.#drift?.problem !== undefined) this.#drift = { ...this.#drift, problem: undefined };
+        return;
+      }
+      const last = drift.map(describeDrift);
+      const found = (this.#drift?.found ?? 0) + drift.length;
+      const { name } = this.#config;
+      let problem: string | undefined;
+      try {
+        await inForce.repair();
+        const left = (await inForce.verify()).map(describeDrift);
+        if (left.length > 0) problem = `still after repair: ${left.join(", ")}`;
+      } catch (error) {
+        problem = (error as Error).message;
+      }
+      this.#drift = { found, time: new Date(), last, problem };
+      const { log } = this.#context;
+      if (problem === undefined) log.warn({ workload: name, drift: last }, "drift repaired");
+      else log.error({ workload: name, drift: last, problem }, "drift not repaired");
     });
   }
 
@@ -179,17 +226,24 @@ export class Workload implements AsyncDisposable {
 
   async #begin(): Promise<void> {
     const { netns } = this.#target;
-    const { log, mode: requested } = this.#context;
+    const { log } = this.#context;
+    const { name, mode: requested } = this.#config;
     await this.#bring(this.#config, this.#target, async (next) => {
       await this.#existing.remember();
       const spec = this.#compile(next, this.#target);
-      this.#interception = await WorkloadInterception.start(this.#context, netns, spec, this.#socketsOf(next));
-      await this.#endpoints.start(next, this.selected.interception);
+      this.#interception = await WorkloadInterception.start(
+        this.#context,
+        netns,
+        requested,
+        spec,
+        this.#socketsOf(next),
+      );
+      await this.#endpoints.start(next, this.#interception);
     });
     this.#watcher = watchAddresses(netns, (addresses) => this.selected.interception.setLocalAddresses(addresses));
     const { mode, reason } = this.selected;
-    if (reason !== "" && requested === "auto") log.warn({ workload: this.#config.name, mode, reason }, "fell back");
-    log.info({ workload: this.#config.name, mode }, "workload intercepted");
+    if (reason !== "" && requested === "auto") log.warn({ workload: name, mode, reason }, "fell back");
+    log.info({ workload: name, mode }, "workload intercepted");
   }
 
   /** Opens what `config` needs, has `intercept` lead there, and lets what is no longer needed run out. */
@@ -197,13 +251,14 @@ export class Workload implements AsyncDisposable {
     config: WorkloadConfig,
     target: ResolvedTarget,
     intercept: (next: EndpointSet) => Promise<void>,
-  ): Promise<EndpointSet> {
+  ): Promise<void> {
     const next = await this.#endpoints.open(
       config,
       reachesIn(this.#interception?.selected.mode ?? "ebpf", config.interfaces),
     );
     try {
       await this.#host.plan(config);
+      // Not yet by whose rules.
       this.#context.onTrace?.(this.#traceOf(config));
       await this.#host.add();
       await intercept(next);
@@ -214,7 +269,7 @@ export class Workload implements AsyncDisposable {
     this.#endpoints.adopt(next, this.selected);
     this.#config = config;
     this.#target = target;
-    return next;
+    this.#set = next;
   }
 
   /** What is kept for connections of before goes when they have ended. */
@@ -222,16 +277,24 @@ export class Workload implements AsyncDisposable {
     const inForce = this.#inForce;
     const exceeding = this.#host.exceeds(this.#config);
     if (!inForce.unsettled && !exceeding) return;
-    const directions = new Set<Direction>([...inForce.dependents, ...(exceeding ? (["inbound"] as const) : [])]);
+    const depends = (connection: OpenConnection): boolean =>
+      inForce.depends(connection) || (exceeding && connection.direction === "inbound");
     const settling = new Settling(
       this.#context.pool,
-      () => this.#endpoints.connections(directions).map(({ id }) => id),
+      () =>
+        this.#endpoints
+          .connections()
+          .filter(depends)
+          .map(({ id }) => id),
       () =>
         void this.#inTurn(async () => {
           if (this.#settling !== settling) return;
           const steps = new EveryStep();
+          inForce.forgetFormer();
+          await steps.run(async () => this.#set && this.#endpoints.reroute(this.#set, inForce));
           await steps.run(() => inForce.settle());
           await this.#host.reduce(this.#config, steps);
+          steps.runSync(() => this.#context.ebpf.unloadUnused());
           this.#context.onTrace?.(this.trace);
           for (const err of steps.errors) this.#context.log.error({ workload: this.#config.name, err }, "not settled");
         }),
@@ -243,9 +306,11 @@ export class Workload implements AsyncDisposable {
   #socketsOf(next: EndpointSet): SocketSource {
     const endpoints = this.#endpoints;
     return {
-      sockets: () => endpoints.toHandOver(next),
-      listen: (reaches) => endpoints.move(next, reaches, this.#interception?.selected.interception),
-      expectAll: () => endpoints.expectAll(next, this.selected.interception),
+      newSockets: () => endpoints.toHandOver(next, "new alone"),
+      sockets: () => endpoints.toHandOver(next, "with known"),
+      listen: (reaches) => endpoints.move(next, reaches, this.#interception),
+      expectAll: () => endpoints.reroute(next, this.#inForce),
+      lead: (selected) => endpoints.lead(next, selected),
     };
   }
 
@@ -255,9 +320,7 @@ export class Workload implements AsyncDisposable {
 
   #traceOf({ name }: WorkloadConfig): WorkloadTrace {
     const { key, netns } = this.#target;
-    const mode = this.#interception?.selected.mode;
-    const trace = { workload: name, target: key, netns: lastingPath(netns), ...this.#host.trace };
-    return mode === undefined ? trace : { ...trace, mode };
+    return { workload: name, target: key, netns: lastingPath(netns), ...this.#host.trace };
   }
 
   get #inForce(): WorkloadInterception {

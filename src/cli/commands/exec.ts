@@ -19,7 +19,8 @@ export async function runExec(invocation: Invocation, io: CliIo, actions: Action
   const configFile = options.text("--config");
   const preset = (options.value("--preset") as PresetName | undefined) ?? "all";
   const file = configFile === undefined ? presetWorkload(preset) : await loadFile(configFile, preset);
-  const mode = (options.value("--mode") as Mode | undefined) ?? file.settings.mode ?? AGENT_DEFAULTS.mode;
+  const asked = options.value("--mode") as Mode | undefined;
+  const mode = asked ?? file.workload.mode ?? file.settings.mode ?? AGENT_DEFAULTS.mode;
   const netns = execNetns(options, file.workload);
   noteUnusedTarget(file.workload, io);
   const record = options.text("--record") ?? file.settings.record;

@@ -36,7 +36,10 @@ function readConfig(options: OptionSet, configFile: string | undefined): AgentCo
   if (configFile !== undefined) {
     if (flags[0] !== undefined)
       throw new UsageError(`${flags[0]} can't be used together with --config: workloads come from the file`);
-    return loadAgentConfig(configFile, overridesOf(options));
+    const config = loadAgentConfig(configFile, overridesOf(options));
+    if (!options.has("--mode")) return config;
+    // What is said on the command line goes before all of the file.
+    return { ...config, workloads: config.workloads.map((workload) => ({ ...workload, mode: config.mode })) };
   }
   const { workloads, locate } = workloadsFromFlags(options);
   if (workloads.length === 0)

@@ -29,6 +29,19 @@ const workload = z.object({
   connections: z
     .object({ active: count, total: count })
     .meta({ description: "connections the proxy has, and has had" }),
+  drift: z
+    .object({
+      found: count.meta({ description: "differences, since the workload's start" }),
+      time: z.string().meta({ description: "when the last of them were found" }),
+      last: z.array(z.string()).meta({ description: "what they were" }),
+      repaired: z.boolean(),
+    })
+    .optional()
+    .meta({ description: "what was found to differ from what should be in force; absent when nothing ever was" }),
+  outgoing: z
+    .array(z.string())
+    .optional()
+    .meta({ description: "what captures nothing any more, but stays until connections that came by it have ended" }),
   problem: z.string().optional().meta({ description: "why the workload is not intercepted as asked" }),
 });
 

@@ -119,12 +119,14 @@ const target = {
 
 const name = v.workloadName.meta({ description: "name of the workload, unique in the file" });
 
-export const workloadSchema = mapping({ name, ...target, ...traffic }).meta({
+const ownMode = field(v.oneOf(MODES), "how this workload's traffic is steered, instead of the agent's `mode`");
+
+export const workloadSchema = mapping({ name, ...target, mode: ownMode, ...traffic }).meta({
   oneOf: [{ required: ["pid"] }, { anyOf: [{ required: ["netns"] }, { required: ["cgroup"] }] }],
 });
 
 /** `exec --config`: a workload by itself. */
-export const execWorkloadSchema = mapping({ name: name.optional(), ...target, ...traffic });
+export const execWorkloadSchema = mapping({ name: name.optional(), ...target, mode: ownMode, ...traffic });
 
 const settings = {
   name: field(
@@ -138,6 +140,11 @@ const settings = {
   admin: field(v.listenAddress, "also serve /metrics, /ready and the rest on ADDRESS:PORT (a port alone: 127.0.0.1)"),
   logLevel: field(v.oneOf(LOG_LEVELS), "least level that is logged", AGENT_DEFAULTS.logLevel),
   logFormat: field(v.oneOf(LOG_FORMATS), "form of the log on standard error", AGENT_DEFAULTS.logFormat),
+  verifyInterval: field(
+    v.timeout,
+    "how often what is in force is compared with what should be, and repaired; 0s for only at a reload",
+    AGENT_DEFAULTS.verifyInterval,
+  ),
   proxy: field(
     mapping({
       connectTimeout: field(

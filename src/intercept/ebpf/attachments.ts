@@ -58,6 +58,43 @@ export class Attachments {
     }
   }
 
+  /** What is wrong with an attachment that should be there; undefined when nothing is. */
+  problem(hook: Hook, program: NativeProgram, cgroup: string): string | undefined {
+    const id = statSync(cgroup, { bigint: true }).ino;
+    const name = `${hook.program}@${id}`;
+    const attachment = this.#all.get(name) ?? this.#all.get(name + WITHOUT_LINK);
+    if (!attachment) return "not attached";
+    const wanted = check(program.info(), "bpf_prog_get_info_by_fd").id;
+    if (attachment.kind === "link") {
+      const info = attachment.link.info();
+      // A link that somebody detached has no cgroup any more (bpf_cgroup_link_fill_link_info, kernel/bpf/cgroup.c).
+      if (typeof info === "number" || info.cgroupId !== id) return "detached";
+      if (info.programId !== wanted) return `program ${info.programId}`;
+    } else if (!isAttached(cgroup, attachment)) {
+      return "detached";
+    }
+    const pin = this.#pin(this.#all.has(name) ? name : name + WITHOUT_LINK);
+    return existsSync(pin) ? undefined : "not pinned";
+  }
+
+  /** Attaches anew where `problem` tells one. */
+  repair(hook: Hook, program: NativeProgram, cgroup: string): void {
+    if (this.problem(hook, program, cgroup) === undefined) return;
+    const name = `${hook.program}@${statSync(cgroup, { bigint: true }).ino}`;
+    const former = [name, name + WITHOUT_LINK].flatMap((known) => {
+      const attachment = this.#all.get(known);
+      this.#all.delete(known);
+      if (existsSync(this.#pin(known))) unlinkSync(this.#pin(known));
+      return attachment ? [attachment] : [];
+    });
+    this.attach(hook, program, cgroup);
+    // Afterwards: one that is only not as it should be goes on until the next one is there.
+    for (const attachment of former) {
+      if (attachment.kind === "link") attachment.link.detach();
+      handleOf(attachment).close();
+    }
+  }
+
   /** What an earlier process attached goes on with this process' programs; `load` gives them. */
   adopt(load: (hook: Hook) => NativeProgram): void {
     for (const name of readdirSync(this.#directory)) {
@@ -137,6 +174,16 @@ export class Attachments {
 
 function handleOf(attachment: Attachment): NativeLink | NativeProgram {
   return attachment.kind === "link" ? attachment.link : attachment.program;
+}
+
+function isAttached(cgroup: string, { program, attachType }: Attachment & { readonly kind: "program" }): boolean {
+  const { id } = check(program.info(), "bpf_prog_get_info_by_fd");
+  const fd = openSync(cgroup, "r");
+  try {
+    return check(loadAddon().queryPrograms(fd, attachType, 0), "bpf_prog_query", cgroup).ids.includes(id);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function cgroupOf(name: string): bigint {

@@ -8,11 +8,12 @@ import { ShuntError } from "../../util/shunt-error.ts";
 import type { InboundListener } from "../backend.ts";
 import type { NetworkNamespace } from "../network-namespace.ts";
 import type { OriginalDestinationSource } from "../original-destination.ts";
+import type { OwnFlowsSource } from "../own-flows.ts";
 import type { InterceptSpec } from "../spec.ts";
 import { EbpfInstance } from "./instance.ts";
 import { PinDirectory } from "./pins.ts";
 import { SlotTable } from "./slot-table.ts";
-import { originalsOf, WorkloadScope } from "./workload-scope.ts";
+import { originalsOf, ownFlowsOf, WorkloadScope } from "./workload-scope.ts";
 
 /** `bpf/build` beside `src` or `dist`. */
 export const BPF_OBJECTS = join(dirname(fileURLToPath(import.meta.url)), "../../../bpf/build");
@@ -24,6 +25,8 @@ export interface EbpfOptions {
   readonly cgroupRoot?: string;
   /** See InstanceOptions. */
   readonly withoutLinks?: boolean;
+  /** Called before programs and maps go that nobody uses any more. */
+  readonly onUnload?: () => void;
 }
 
 interface Loaded {
@@ -36,6 +39,7 @@ interface Loaded {
 export class EbpfBackend implements Disposable {
   readonly #options: EbpfOptions;
   #loaded: Loaded | undefined;
+  #leases = 0;
 
   /** Nothing is loaded before the first workload is enrolled. */
   constructor(options: EbpfOptions) {
@@ -60,6 +64,32 @@ export class EbpfBackend implements Disposable {
       // Then nothing is redirected by it either.
       return undefined;
     }
+  }
+
+  /** Where connections with a client's address are to be noted, before a workload of the namespace is enrolled. */
+  ownFlows(netns: NetworkNamespace): OwnFlowsSource | undefined {
+    try {
+      return ownFlowsOf(this.#load().instance, netns.cookie());
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** As long as this is not disposed of, nothing is unloaded. */
+  lease(): Disposable {
+    this.#leases++;
+    return {
+      [Symbol.dispose]: () => {
+        this.#leases--;
+      },
+    };
+  }
+
+  /** Unloads and unpins when no workload is enrolled. Throws a SystemError when the kernel refuses that. */
+  unloadUnused(): void {
+    if (this.#leases > 0 || !this.#loaded || !this.#loaded.slots.isEmpty) return;
+    this.#options.onUnload?.();
+    this.remove();
   }
 
   get adopted(): boolean {

@@ -7,6 +7,12 @@ export type Position = "root" | "cgroup";
 /** One for each family of hooks, so that a kernel without one of them can do without its object. */
 export type HookObject = "connect" | "sockops" | "datagram" | "getsockopt";
 
+/** What a workload needs beside connect(). */
+export interface Needs {
+  readonly dns: boolean;
+  readonly externalProxy: boolean;
+}
+
 export interface Hook {
   readonly object: HookObject;
   readonly program: string;
@@ -34,10 +40,7 @@ export const SK_LOOKUP = 36;
  * Hooks cost every process below them something, so those for DNS and for proxies that are not ours come only when
  * a workload needs them.
  */
-export function hooksFor(
-  position: Position,
-  needs: { readonly dns: boolean; readonly externalProxy: boolean },
-): Hook[] {
+export function hooksFor(position: Position, needs: Needs): Hook[] {
   const scope = position === "root" ? "netns" : "cgroup";
   const hooks: Hook[] = [
     { object: "sockops", program: "tie_original", attachType: attachTypes.sockOps },

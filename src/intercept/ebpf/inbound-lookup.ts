@@ -9,12 +9,13 @@ import type { NativeLink, NativeProgram } from "../../native/addon.ts";
 import { loadAddon } from "../../native/load-addon.ts";
 import { check } from "../../native/status.ts";
 import { ShuntError } from "../../util/shunt-error.ts";
-import type { InboundListener } from "../backend.ts";
+import type { Drift, InboundListener } from "../backend.ts";
 import type { NetworkNamespace } from "../network-namespace.ts";
 import { SK_LOOKUP } from "./hooks.ts";
 import type { EbpfInstance } from "./instance.ts";
 import { removeTree } from "./pins.ts";
 import { EbpfUnsupportedError } from "./plan.ts";
+import { drift } from "./scope-drift.ts";
 
 /** As in bpf/include/limits.h: [generation][family][member]. */
 export const LISTENER_GROUP = 8;
@@ -29,6 +30,7 @@ export class InboundLookup implements Disposable {
   readonly #directory: string;
   readonly #listeners: TypedMap<"listeners">;
   readonly #link: NativeLink;
+  readonly #inode: bigint;
   /** The maps of this program alone, on top of those of the instance. */
   readonly #pool: MapPool;
 
@@ -40,6 +42,7 @@ export class InboundLookup implements Disposable {
     tellsInterfaces: boolean,
   ) {
     this.tellsInterfaces = tellsInterfaces;
+    this.#inode = netns.inode;
     this.#directory = instance.pins.workload(slot);
     mkdirSync(this.#directory, { recursive: true });
     const pool = instance.pool.extended();
@@ -89,6 +92,27 @@ export class InboundLookup implements Disposable {
       return new DataView(result.context.buffer, result.context.byteOffset).getBigUint64(0, true);
     } finally {
       program.close();
+    }
+  }
+
+  /** What is wrong with what should be there. */
+  verify(): Drift[] {
+    const info = this.#link.info();
+    const attached =
+      typeof info !== "number" && info.netnsInode !== undefined && BigInt(info.netnsInode) === this.#inode;
+    const pins = [...OWN_MAPS, "link"].map((name) => join(this.#directory, name));
+    return [
+      ...(attached ? [] : [drift("hook", "sk_lookup", "attached", "detached")]),
+      ...pins.filter((path) => !existsSync(path)).map((path) => drift("pin", path, "pinned", undefined)),
+    ];
+  }
+
+  /** Before another one is made that is to take over its listeners. */
+  repin(): void {
+    mkdirSync(this.#directory, { recursive: true });
+    for (const name of OWN_MAPS) {
+      const path = join(this.#directory, name);
+      if (!existsSync(path)) check(this.#pool.get(name)?.pin(path) ?? 0, "bpf_obj_pin", path);
     }
   }
 

@@ -10,10 +10,12 @@ import type { TypedMap } from "../../bpf/typed-map.ts";
 import type { NativeMap, NativeProgram } from "../../native/addon.ts";
 import { loadAddon } from "../../native/load-addon.ts";
 import { check } from "../../native/status.ts";
+import type { Drift } from "../backend.ts";
 import { Attachments } from "./attachments.ts";
-import { type Hook, type HookObject, hooksFor, type Position } from "./hooks.ts";
+import { type Hook, type HookObject, hooksFor, type Needs, type Position } from "./hooks.ts";
 import { LocalAddresses } from "./local-addresses.ts";
 import { PinDirectory } from "./pins.ts";
+import { drift } from "./scope-drift.ts";
 
 /** Maps that the objects of an instance share. */
 const SHARED = [
@@ -103,12 +105,28 @@ export class EbpfInstance implements Disposable {
   }
 
   /** Attaches every hook of a position once; `cgroup` is the directory to attach at. */
-  attach(
-    position: Position,
-    cgroup: string,
-    options: { readonly dns: boolean; readonly externalProxy: boolean },
-  ): void {
+  attach(position: Position, cgroup: string, options: Needs): void {
     for (const hook of hooksFor(position, options)) this.#attachments.attach(hook, this.#program(hook), cgroup);
+  }
+
+  /** What is not attached as `attach` with the same arguments would have it, or not pinned. */
+  verify(position: Position, cgroup: string, options: Needs): Drift[] {
+    const hooks = hooksFor(position, options).flatMap((hook) => {
+      const problem = this.#attachments.problem(hook, this.#program(hook), cgroup);
+      return problem === undefined
+        ? []
+        : [drift("hook", `${hook.program} at ${cgroup}`, "attached and pinned", problem)];
+    });
+    const pins = SHARED.filter((name) => !existsSync(this.#pinOf(name)));
+    return [...hooks, ...pins.map((name) => drift("pin", this.#pinOf(name), name, undefined))];
+  }
+
+  repair(position: Position, cgroup: string, options: Needs): void {
+    this.pins.exclusively(() => {
+      this.pins.create();
+      this.#pinMaps();
+    });
+    for (const hook of hooksFor(position, options)) this.#attachments.repair(hook, this.#program(hook), cgroup);
   }
 
   /** Takes the hooks away from one cgroup again. */
@@ -154,9 +172,13 @@ export class EbpfInstance implements Disposable {
     return this.#object(hook.object).program(hook.program);
   }
 
+  #pinOf(name: (typeof SHARED)[number]): string {
+    return name === "claims" ? this.pins.claims : join(this.pins.maps, name);
+  }
+
   #adoptMaps(): void {
     for (const name of SHARED) {
-      const path = name === "claims" ? this.pins.claims : join(this.pins.maps, name);
+      const path = this.#pinOf(name);
       if (!existsSync(path)) continue;
       this.pool.add(name, check(loadAddon().openPinnedMap(path), "bpf_obj_get", path));
     }
@@ -164,7 +186,7 @@ export class EbpfInstance implements Disposable {
 
   #pinMaps(): void {
     for (const name of SHARED) {
-      const path = name === "claims" ? this.pins.claims : join(this.pins.maps, name);
+      const path = this.#pinOf(name);
       if (existsSync(path)) continue;
       check(this.pool.get(name)?.pin(path) ?? 0, "bpf_obj_pin", path);
     }

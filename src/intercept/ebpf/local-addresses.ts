@@ -30,6 +30,15 @@ export class LocalAddresses {
     this.#replace(netns, new Set());
   }
 
+  /** What the map lacks. */
+  missing(netns: bigint): string[] {
+    return [...(this.#known.get(netns) ?? [])].filter((address) => this.#map.get({ netns, address }) === undefined);
+  }
+
+  repair(netns: bigint): void {
+    for (const address of this.missing(netns)) this.#map.set({ netns, address }, 1);
+  }
+
   /** What nobody here has asked for is an earlier process': it goes. */
   removeOthers(): void {
     for (const netns of [...this.#known.keys()]) if (!this.#owners.has(netns)) this.#replace(netns, new Set());

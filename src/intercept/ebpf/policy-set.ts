@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Maps } from "../../bpf/generated/types.ts";
 import type { EbpfInstance } from "./instance.ts";
 import type { EbpfPlan } from "./plan.ts";
+
+/** Map, key and value. */
+type Entry = { [Name in "ports" | "cidrs" | "owners"]: readonly [Name, Maps[Name]["key"], Maps[Name]["value"]] }[
+  | "ports"
+  | "cidrs"
+  | "owners"];
 
 /**
  * The ports, CIDRs and owners of one policy number. A workload names its policy by number, so a new set is written beside
@@ -10,6 +17,7 @@ export class PolicySet {
   readonly number: number;
   readonly #instance: EbpfInstance;
   readonly plan: EbpfPlan;
+  #writtenAt = 0;
 
   constructor(instance: EbpfInstance, number: number, plan: EbpfPlan) {
     this.#instance = instance;
@@ -17,22 +25,35 @@ export class PolicySet {
     this.plan = plan;
   }
 
-  write(): void {
+  /** When it was last written, ms of Date.now(). */
+  get writtenAt(): number {
+    return this.#writtenAt;
+  }
+
+  /** What the maps hold for it. */
+  entries(): readonly Entry[] {
     const policy = this.number;
-    this.#instance.map("ports").setAll(this.plan.ports.map((port) => [{ ...port, policy }, 1]));
-    this.#instance.map("cidrs").setAll(this.plan.cidrs.map(({ key, covers }) => [{ ...key, policy }, covers ? 1 : 0]));
-    this.#instance.map("owners").setAll(this.plan.owners.map(({ key, flags }) => [{ ...key, policy }, flags]));
+    const { ports, cidrs, owners } = this.plan;
+    return [
+      ...ports.map((port): Entry => ["ports", { ...port, policy }, 1]),
+      ...cidrs.map(({ key, covers }): Entry => ["cidrs", { ...key, policy }, covers ? 1 : 0]),
+      ...owners.map(({ key, flags }): Entry => ["owners", { ...key, policy }, flags]),
+    ];
+  }
+
+  write(): void {
+    const entries = this.entries();
+    const of = <Name extends Entry[0]>(name: Name): [Maps[Name]["key"], Maps[Name]["value"]][] =>
+      entries.filter(([map]) => map === name).map(([, key, value]) => [key, value] as never);
+    this.#instance.map("ports").setAll(of("ports"));
+    this.#instance.map("cidrs").setAll(of("cidrs"));
+    this.#instance.map("owners").setAll(of("owners"));
+    this.#writtenAt = Date.now();
   }
 
   /** Its own entries only: the maps hold those of every workload. */
   remove(): void {
-    const policy = this.number;
-    const ports = this.#instance.map("ports");
-    for (const port of this.plan.ports) ports.delete({ ...port, policy });
-    const cidrs = this.#instance.map("cidrs");
-    for (const { key } of this.plan.cidrs) cidrs.delete({ ...key, policy });
-    const owners = this.#instance.map("owners");
-    for (const { key } of this.plan.owners) owners.delete({ ...key, policy });
+    for (const [map, key] of this.entries()) this.#instance.map(map).delete(key);
   }
 }
 

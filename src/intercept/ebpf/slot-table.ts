@@ -67,6 +67,11 @@ export class SlotTable {
     return this.#map(key).get(key.id);
   }
 
+  /** Nobody is enrolled. */
+  get isEmpty(): boolean {
+    return this.#used.size === 0;
+  }
+
   allocate(): number {
     for (let slot = 1; slot < CAPACITY; slot++) {
       if (this.#used.has(slot)) continue;

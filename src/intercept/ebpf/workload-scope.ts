@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-import { statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import type { Maps } from "../../bpf/generated/types.ts";
 import { EveryStep } from "../../util/every-step.ts";
 import { ShuntError } from "../../util/shunt-error.ts";
-import type { Direction, InboundListener, Interception, VerdictCounters } from "../backend.ts";
+import type { Direction, Drift, InboundListener, InterceptionPart, VerdictCounters } from "../backend.ts";
 import type { NetworkNamespace } from "../network-namespace.ts";
 import type { OriginalDestinationSource } from "../original-destination.ts";
 import type { OwnFlowsSource } from "../own-flows.ts";
 import type { RuleFor } from "../rule-for.ts";
 import type { InterceptSpec } from "../spec.ts";
 import { ExcludedInterfaces } from "./excluded-interfaces.ts";
+import type { Needs, Position } from "./hooks.ts";
 import { InboundLookup } from "./inbound-lookup.ts";
 import type { EbpfInstance } from "./instance.ts";
 import { removeTree } from "./pins.ts";
 import { plan } from "./plan.ts";
 import { deletePolicies, PolicySet } from "./policy-set.ts";
 import { ebpfRuleFor } from "./rule-for.ts";
+import { deleteSurplus, drift, policyDrift, rowDrift } from "./scope-drift.ts";
 import { type EnrolmentKey, NOBODY, type SlotTable } from "./slot-table.ts";
 import { sumCounters } from "./verdict-counters.ts";
 
@@ -29,8 +31,10 @@ function holdersOf(slots: SlotTable): Map<number, WorkloadScope> {
 }
 
 /** One enrolled workload: its row in the maps, its policy, and for inbound its own sk_lookup program. */
-export class WorkloadScope implements Interception {
+export class WorkloadScope implements InterceptionPart {
   readonly backend = "ebpf";
+  /** sk_lookup decides about the beginning of a connection alone. */
+  readonly dependence = { outbound: "peer-name", inbound: "nothing" } as const;
   readonly slot: number;
   readonly #instance: EbpfInstance;
   readonly #slots: SlotTable;
@@ -100,13 +104,17 @@ export class WorkloadScope implements Interception {
     return scope;
   }
 
+  get spec(): InterceptSpec {
+    return this.#spec;
+  }
+
   originalDestination(direction: Direction): OriginalDestinationSource {
     if (direction === "inbound") return { kind: "local-address" };
     return originalsOf(this.#instance, this.#cookie);
   }
 
   ownFlows(): OwnFlowsSource {
-    return { ownFlowsFd: this.#instance.map("own_flows").native.fd, netnsCookie: String(this.#cookie) };
+    return ownFlowsOf(this.#instance, this.#cookie);
   }
 
   setInboundListener(listener: InboundListener): void {
@@ -148,6 +156,39 @@ export class WorkloadScope implements Interception {
     this.#interfaces = interfaces;
     old.remove();
     if (!spec.inbound) this.#closeInbound();
+  }
+
+  async verify(): Promise<readonly Drift[]> {
+    const { target } = this.#spec;
+    // A cgroup that is gone has taken its hooks along; that is told of the target.
+    if (target.kind === "cgroup" && !existsSync(target.path)) return [];
+    const lacking = this.#instance.localAddresses.missing(this.#cookie);
+    const bound = this.#slots.slotOf(this.#key);
+    const { kind, id } = this.#key;
+    return [
+      ...this.#instance.verify(...this.#hooksOf(this.#spec)),
+      ...rowDrift(this.#instance, "workloads", this.slot, this.#rowOf(this.#spec, this.#policy)),
+      ...policyDrift(this.#instance, this.#policy),
+      ...(bound === this.slot ? [] : [drift(`${kind}_slots`, String(id), String(this.slot), bound?.toString())]),
+      ...lacking.map((address) => drift("local_addrs", `netns ${this.#cookie}`, address, undefined)),
+      ...(this.#inbound?.verify() ?? []),
+    ];
+  }
+
+  /** Everything that decides first, the hooks that ask for it last. */
+  async repair(): Promise<void> {
+    this.#policy.write();
+    this.#enforce(this.#spec, this.#policy);
+    deleteSurplus(this.#instance, this.#policy);
+    this.#instance.localAddresses.repair(this.#cookie);
+    const lookup = this.#inbound;
+    if (lookup && lookup.verify().length > 0) {
+      lookup.repin();
+      this.#inbound = new InboundLookup(this.#instance, this.slot, this.#netns, [], lookup.tellsInterfaces);
+      lookup[Symbol.dispose]();
+    }
+    this.#slots.bind(this.#key, this.slot);
+    this.#instance.repair(...this.#hooksOf(this.#spec));
   }
 
   counters(): VerdictCounters {
@@ -211,13 +252,16 @@ export class WorkloadScope implements Interception {
 
   /** Makes a policy that has been written the workload's. */
   #enforce(spec: InterceptSpec, policy: PolicySet): void {
-    const { target, proxy } = spec;
-    this.#instance.map("workloads").set(this.slot, {
+    this.#instance.map("workloads").set(this.slot, this.#rowOf(spec, policy));
+  }
+
+  #rowOf({ target, proxy }: InterceptSpec, policy: PolicySet): Maps["workloads"]["value"] {
+    return {
       ...policy.plan.workload,
       netns: target.kind === "netns" ? this.#cookie : 0n,
       proxyCgroup: proxy.cgroup === undefined ? 0n : cgroupId(proxy.cgroup),
       policy: policy.number,
-    });
+    };
   }
 
   #exclude({ interfaces }: InterceptSpec, { number }: PolicySet): ExcludedInterfaces | undefined {
@@ -241,13 +285,17 @@ export class WorkloadScope implements Interception {
     lookup?.remove();
   }
 
-  #attach({ outbound, proxy, target }: InterceptSpec): void {
+  #attach(spec: InterceptSpec): void {
+    this.#instance.attach(...this.#hooksOf(spec));
+  }
+
+  #hooksOf({ outbound, proxy, target }: InterceptSpec): [Position, string, Needs] {
     const needs = {
       dns: outbound !== undefined && outbound.dns.kind !== "off",
       externalProxy: proxy.external,
     };
-    if (target.kind === "cgroup") this.#instance.attach("cgroup", target.path, needs);
-    else this.#instance.attach("root", this.#instance.options.cgroupRoot, needs);
+    if (target.kind === "cgroup") return ["cgroup", target.path, needs];
+    return ["root", this.#instance.options.cgroupRoot, needs];
   }
 }
 
@@ -258,6 +306,10 @@ export function originalsOf(instance: EbpfInstance, netnsCookie: bigint): Origin
     datagramsFd: instance.map("dgram_origs").native.fd,
     netnsCookie: String(netnsCookie),
   };
+}
+
+export function ownFlowsOf(instance: EbpfInstance, netnsCookie: bigint): OwnFlowsSource {
+  return { ownFlowsFd: instance.map("own_flows").native.fd, netnsCookie: String(netnsCookie) };
 }
 
 function nonZero<Name extends string>(ports: Readonly<Record<Name, number>>): Partial<Record<Name, number>> {

@@ -11,7 +11,7 @@ export class IptablesInterception extends RulesInterception<"iptables"> {
 
   /** `netns` is the namespace of the target, which must stay open as long as the rules are to be changed. */
   static override async apply(spec: InterceptSpec, netns: NetworkNamespace): Promise<IptablesInterception> {
-    return new IptablesInterception(netns, iptablesBackend, await iptablesBackend.apply(within(netns, spec)));
+    return new IptablesInterception(netns, iptablesBackend, await iptablesBackend.apply(within(netns, spec)), spec);
   }
 
   originalDestination(): OriginalDestinationSource {

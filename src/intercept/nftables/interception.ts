@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { Interception, VerdictCounters } from "../backend.ts";
+import type { Drift, InterceptionPart, VerdictCounters } from "../backend.ts";
 import type { NetworkNamespace } from "../network-namespace.ts";
 import type { OriginalDestinationSource } from "../original-destination.ts";
 import type { RuleFor } from "../rule-for.ts";
@@ -11,23 +11,28 @@ import { nftablesRuleFor } from "./rule-for.ts";
 const NO_VERDICTS: VerdictCounters = { outbound: {}, inbound: {} };
 
 /** Redirect rules of nftables in force for one workload. */
-export class NftablesInterception implements Interception {
+export class NftablesInterception implements InterceptionPart {
   readonly backend = "nftables";
+  readonly dependence = { outbound: "translation", inbound: "translation" } as const;
   readonly #netns: NetworkNamespace;
-  #name: string;
+  #spec: InterceptSpec;
   #warnings: readonly string[];
   #verdicts = NO_VERDICTS;
 
-  private constructor(netns: NetworkNamespace, name: string, warnings: readonly string[]) {
+  private constructor(netns: NetworkNamespace, spec: InterceptSpec, warnings: readonly string[]) {
     this.#netns = netns;
-    this.#name = name;
+    this.#spec = spec;
     this.#warnings = warnings;
   }
 
   /** `netns` is the namespace of the target, which must stay open as long as the rules are to be changed. */
   static async apply(spec: InterceptSpec, netns: NetworkNamespace): Promise<NftablesInterception> {
-    const { name, warnings } = await nftablesBackend.apply(within(netns, spec));
-    return new NftablesInterception(netns, name, warnings);
+    const { warnings } = await nftablesBackend.apply(within(netns, spec));
+    return new NftablesInterception(netns, spec, warnings);
+  }
+
+  get spec(): InterceptSpec {
+    return this.#spec;
   }
 
   get warnings(): readonly string[] {
@@ -51,16 +56,16 @@ export class NftablesInterception implements Interception {
   }
 
   async update(spec: InterceptSpec): Promise<void> {
-    const before = this.#name;
+    const before = this.#spec.name;
     const { name, warnings } = await nftablesBackend.apply(within(this.#netns, spec));
-    this.#name = name;
+    this.#spec = spec;
     this.#warnings = warnings;
     // Under another name they are added to those that were there, which go when the new ones are in force.
     if (before !== name) await nftablesBackend.remove(this.#netns.currentPath, before);
   }
 
   async refreshCounters(): Promise<void> {
-    this.#verdicts = await readVerdicts(this.#netns.currentPath, this.#name);
+    this.#verdicts = await readVerdicts(this.#netns.currentPath, this.#spec.name);
   }
 
   /** As of the last `refreshCounters`. */
@@ -71,8 +76,16 @@ export class NftablesInterception implements Interception {
   readonly ruleFor: RuleFor = (spec, question, decision) =>
     nftablesRuleFor(nftablesBackend.plan(within(this.#netns, spec)), question, decision);
 
+  verify(): Promise<readonly Drift[]> {
+    return nftablesBackend.verify(within(this.#netns, this.#spec));
+  }
+
+  async repair(): Promise<void> {
+    await nftablesBackend.apply(within(this.#netns, this.#spec));
+  }
+
   async remove(): Promise<void> {
-    await nftablesBackend.remove(this.#netns.currentPath, this.#name);
+    await nftablesBackend.remove(this.#netns.currentPath, this.#spec.name);
   }
 
   [Symbol.dispose](): void {

@@ -12,7 +12,7 @@ export class TproxyInterception extends RulesInterception<"tproxy"> {
 
   /** `netns` is the namespace of the target, which must stay open as long as the rules are to be changed. */
   static override async apply(spec: InterceptSpec, netns: NetworkNamespace): Promise<TproxyInterception> {
-    return new TproxyInterception(netns, tproxyBackend, await tproxyBackend.apply(within(netns, spec)));
+    return new TproxyInterception(netns, tproxyBackend, await tproxyBackend.apply(within(netns, spec)), spec);
   }
 
   originalDestination(direction: Direction): OriginalDestinationSource {

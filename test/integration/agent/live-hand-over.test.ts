@@ -3,12 +3,7 @@
 import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { BpfObject } from "../../../src/bpf/bpf-object.ts";
 import type { StatusReport } from "../../../src/config/formats/status.ts";
-import { BPF_OBJECTS } from "../../../src/intercept/ebpf/backend.ts";
-import { SK_LOOKUP } from "../../../src/intercept/ebpf/hooks.ts";
-import { NetworkNamespace } from "../../../src/intercept/network-namespace.ts";
-import { check } from "../../../src/native/status.ts";
 import { EXTERNAL, ExternalProxy } from "../../support/external-proxy.ts";
 import { ask, tellServer } from "../../support/lab-process.ts";
 import { BOTH, DIRECT, LiveLab, OFF, PROXIED, TELL } from "../../support/live-lab.ts";
@@ -17,31 +12,22 @@ import { inEveryMode } from "../../support/modes.ts";
 import { PodPair } from "../../support/pod-pair.ts";
 import { fateOf, Prober } from "../../support/prober.ts";
 import { Pulse } from "../../support/pulse.ts";
+import { TakenLookups } from "../../support/taken-lookups.ts";
 
-/** How many a namespace takes (kernel/bpf/net_namespace.c). */
-const MAX_SK_LOOKUP_PROGRAMS = 64;
 const APPLIED = { msg: "configuration applied" };
 
 describe("a direction that eBPF cannot have", () => {
   it("comes on by rules in mode auto, under connections that go on", async () => {
     await using live = await LiveLab.start("auto", { inbound: OFF }, { out: PROXIED, in: DIRECT });
     await live.hold("outbound alone");
-    using netns = new NetworkNamespace(live.lab.client.path);
-    using object = BpfObject.open(join(BPF_OBJECTS, "inbound.bpf.o"));
-    object.load();
-    const program = object.program("inbound");
-    const links = Array.from({ length: MAX_SK_LOOKUP_PROGRAMS }, () =>
-      check(program.link(netns.fd, SK_LOOKUP), "bpf_link_create"),
-    );
-    try {
+    {
+      using _taken = new TakenLookups(live.lab.client.path);
       expect(await live.change({}, BOTH)).toEqual([]);
       const status = await live.agent.ask<StatusReport>("status");
       expect(status.workloads[0]).toMatchObject({ mode: "mixed", outbound: "ebpf", inbound: "iptables" });
       await live.hold("both");
       expect(await live.change({ inbound: OFF }, { out: PROXIED, in: DIRECT })).toEqual([]);
       expect(await live.change({ outbound: OFF }, { out: DIRECT, in: PROXIED })).toEqual([]);
-    } finally {
-      for (const link of links) link.close();
     }
     for (const pulse of live.pulses.splice(0)) await pulse.end();
     await live.agent.stop();

@@ -47,7 +47,8 @@ afterEach(async () => {
 });
 
 async function begun(port: number): Promise<ListenerSet> {
-  const config = { name: "app", target: { kind: "netns" as const, path: netns.path }, ...traffic };
+  const target = { kind: "netns" as const, path: netns.path };
+  const config = { name: "app", target, mode: "ebpf" as const, ...traffic };
   const set = listeners.open(
     { ...config, outbound: { ...traffic.outbound, port }, inbound: { ...traffic.inbound, enabled: false } },
     REACHES,

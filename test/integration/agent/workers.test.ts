@@ -42,7 +42,6 @@ async function withAgent(direction: "outbound" | "inbound", use: (rig: Rig) => P
   await processes.start([tool("shunt-echo"), to.v4, String(PORT), "--until-stdin-closes"], to.path);
   await using agent = await Agent.start({
     name: config.name,
-    mode: "ebpf",
     workers: config.workers,
     timeouts: config.proxy,
     log: { ...silentLogger, info: note, error: note },

@@ -40,6 +40,25 @@ describe("a configuration", () => {
     });
   });
 
+  it("gives each workload the agent's mode, unless it has one of its own", () => {
+    const { mode, workloads } = config(
+      "mode: nftables\nworkloads: [{name: a, netns: a}, {name: b, netns: b, mode: tproxy}]",
+    );
+    expect([mode, ...workloads.map((workload) => workload.mode)]).toEqual(["nftables", "nftables", "tproxy"]);
+  });
+
+  it("refuses a mode that could not do what a workload asks for on any machine", () => {
+    const text = `mode: ebpf
+workloads:
+  - {name: a, netns: a, dropInvalid: true}
+  - {name: b, netns: b, mode: mixed, dropInvalid: true, interfaces: {reroute: [vnet0]}}
+  - {name: c, netns: c, mode: iptables, dropInvalid: true, interfaces: {reroute: [vnet0]}}`;
+    expect(problems(text)).toEqual([
+      "agent.yaml:3: workloads[0].dropInvalid: needs a mode with rules, and this is ebpf",
+      "agent.yaml:4: workloads[1].interfaces.reroute: needs a mode with rules, and this is mixed",
+    ]);
+  });
+
   it("is plain data: it survives JSON", () => {
     const parsed = config(
       "admin: 9000\nrecord: r\nworkloads: [{name: a, netns: b, outbound: {excludeCidrs: [10.1.2.3/8, '::1']}}]",

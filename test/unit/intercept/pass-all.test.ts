@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from "vitest";
-import { between, passAll } from "../../../src/intercept/pass-all.ts";
+import { between, passAll, both as widened } from "../../../src/intercept/pass-all.ts";
 import type { InterceptSpec, OutboundSpec } from "../../../src/intercept/spec.ts";
 
 const outbound: OutboundSpec = {
@@ -59,5 +59,15 @@ describe("between", () => {
     const once = between(both, neither);
     expect(between(once, neither)).toEqual(once);
     expect(between(once, both)).toEqual(both);
+  });
+});
+
+describe("what two modes that exchange have in common", () => {
+  it("captures what either captures, by the new policy where both have the direction", () => {
+    const { inbound: _inbound, ...outboundAlone } = both;
+    const changed: InterceptSpec = { ...outboundAlone, outbound: { ...outbound, excludePorts: [81] } };
+    expect(widened(both, changed)).toEqual({ ...both, ...changed });
+    expect(widened(neither, both)).toEqual(both);
+    expect(widened(both, neither)).toEqual(both);
   });
 });

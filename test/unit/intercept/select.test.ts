@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from "vitest";
-import type { BackendName, Interception } from "../../../src/intercept/backend.ts";
+import type { BackendName, InterceptionPart } from "../../../src/intercept/backend.ts";
 import { partsOf } from "../../../src/intercept/composite.ts";
 import { plan } from "../../../src/intercept/ebpf/plan.ts";
 import { type Appliers, type RequestedMode, selectInterception } from "../../../src/intercept/select.ts";
@@ -30,7 +30,7 @@ class Machine {
       const able = spec.inbound ? this.#inbound : this.#working;
       this.log.push(`${backend}${spec.outbound ? " out" : ""}${spec.inbound ? " in" : ""}`);
       if (!able.includes(backend)) throw new Error(`no ${backend} here`);
-      return this.#interception(backend);
+      return this.#interception(backend, spec);
     };
     return {
       ebpf: applier("ebpf"),
@@ -40,9 +40,13 @@ class Machine {
     };
   }
 
-  #interception(backend: BackendName): Interception {
+  #interception(backend: BackendName, spec: InterceptSpec): InterceptionPart {
     return {
       backend,
+      spec,
+      dependence: { outbound: "nothing", inbound: "nothing" },
+      verify: async () => [],
+      repair: async () => {},
       originalDestination: () => ({ kind: "conntrack" }),
       ownFlows: () => undefined,
       setInboundListener: () => {},
