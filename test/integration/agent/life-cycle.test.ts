@@ -168,7 +168,7 @@ describe.each(["ebpf", "mixed"])("a change that the kernel refuses, in mode %s,"
     const tooMany = file(mode, workload({ excludePorts: TOO_MANY, includePorts: TOO_MANY }));
     const told = { ready: false, problems: [expect.stringMatching(/ports/)] };
     await agent.reconfigure(tooMany);
-    expect(agent.logged.find(({ msg }) => msg === "workload not intercepted")).toMatchObject({ workload: "client" });
+    expect(agent.logged.find(({ msg }) => msg === "workload not changed")).toMatchObject({ workload: "client" });
     expect(await ready(agent)).toMatchObject(told);
     expect(await fate()).toBe("direct");
     await agent.hangUp();
