@@ -149,7 +149,7 @@ describe.each(cells)("rules of iptables-$flavour, inbound by $name", ({ flavour,
       expect(await inside.ask(address, 80)).toMatchObject({ who: "outbound", original: { address, port: 80 } });
       expect(await inside.ask(address, 22), "excluded").toMatchObject({ who: "world" });
     }
-    expect(await inside.ask(lab.client.v4, 80), "the pod itself").toMatchObject({ who: "app" });
+    expect(await inside.ask(lab.client.v4, 80), "the pod itself, as Istio has it").toMatchObject({ who: "outbound" });
     expect(await pod.ask(vm.v4, 80), "from the pod").toMatchObject({ who: "outbound" });
     expect(await world.ask(lab.client.v4, 80)).toMatchObject({ who: "inbound" });
     await apply({ interfaces: reroute, outbound: anOutbound({ includeCidrs: [] }) });

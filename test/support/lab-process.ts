@@ -13,6 +13,11 @@ const PYTHON = [
 ];
 const PROGRAMS = join(import.meta.dirname, "programs");
 
+/** argv of a program of test/support/programs. */
+export function python(program: string, ...args: readonly string[]): string[] {
+  return [...PYTHON, join(PROGRAMS, program), ...args];
+}
+
 /** Path of the built C tools. */
 export function tool(name: "shunt-load" | "shunt-echo"): string {
   return join(import.meta.dirname, "../../addon/build/Release", name);

@@ -37,6 +37,8 @@ export const redirectInbound: PlanInbound = (spec, family, own) => {
   const chain = workloadChain(spec.name, "IN");
   const rules = [
     ...leftAlone(spec),
+    // What a pod that routes for others only passes on: it is for somebody else.
+    rule(["-m", "addrtype", "!", "--dst-type", "LOCAL"], RETURN),
     // What the workload sends to itself has been decided in OUTPUT; conntrack keeps that decision, but only for
     // packets it knows, so it is said here too.
     rule(["-i", "lo"], RETURN),

@@ -79,23 +79,27 @@ export function outboundRules(
     ...returns(portMatches("tcp", ownPorts(spec)).map((match) => ["-d", localhost(family), ...match])),
     ...ends.dns,
     ...loopbackRules(outbound, family),
+    ...returns(leftUnproxied(spec, family)),
     ...destinationRules(outbound, family, ends.captured),
   ];
 }
 
 /**
+ * The proxy cannot reach a link-local address, whose interface it does not learn. With deny such a packet is led to ::1
+ * like others, and goes no further: from a link-local address nobody gets there.
+ */
+function leftUnproxied({ failMode }: InterceptSpec, family: Family): string[][] {
+  return failMode === "direct" && family === 6 ? [["-d", "fe80::/10"]] : [];
+}
+
+/**
  * What comes in from a machine behind the pod, as if it left one of its sockets. It has no socket here, so nothing is
- * the proxy's and nobody owns it; its queries are its own business.
+ * the proxy's and nobody owns it; its queries are its own business, and to it the pod's addresses are others' like any.
  */
 export function rerouteRules(spec: InterceptSpec, family: Family, captured: readonly string[]): Rule[] {
   const { outbound } = spec;
   if (!outbound) return [];
-  const local = outbound.captureLocal ? [] : [["-m", "addrtype", "--dst-type", "LOCAL"]];
-  return [
-    ...returns(portMatches("tcp", outbound.excludePorts)),
-    ...returns(local),
-    ...destinationRules(outbound, family, captured),
-  ];
+  return [...returns(portMatches("tcp", outbound.excludePorts)), ...destinationRules(outbound, family, captured)];
 }
 
 /** Excluded ranges, included ports, included ranges. */

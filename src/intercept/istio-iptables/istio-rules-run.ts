@@ -5,6 +5,7 @@ import { withNetnsLock } from "../iptables/netns-lock.ts";
 import type { Flavour } from "../iptables/tools.ts";
 import { ISTIO_CHAIN_PREFIX } from "../istio/iptables-program.ts";
 import type { SidecarConfig } from "../istio/istio-config.ts";
+import { inFinalOrder } from "../istio/nft-program.ts";
 import { sidecarRoutes } from "../istio/policy-routes.ts";
 import { renderNft } from "../istio/render-nft.ts";
 import { sidecarIptables } from "../istio/sidecar-iptables.ts";
@@ -79,7 +80,7 @@ async function throughIptables(target: TargetNamespace, request: IstioRulesReque
 }
 
 async function throughNft(target: TargetNamespace, request: IstioRulesRequest, log: Logger): Promise<RunOutcome> {
-  const script = renderNft(sidecarNftables(request.config, request), ruleComment(request.chainPrefix));
+  const script = renderNft(inFinalOrder(sidecarNftables(request.config, request)), ruleComment(request.chainPrefix));
   const outcome = await applyNft(target, script, request.chainPrefix);
   await noteLeftovers(target, { ...request, found: await survey(target, request.chainPrefix), chosen: "nft" }, log);
   return outcome;

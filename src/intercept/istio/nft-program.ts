@@ -72,6 +72,24 @@ function withValidIndexes(rules: readonly NftRule[]): NftRule[] {
   });
 }
 
+/**
+ * The same rules in the order they end up in, with no index. To be loaded over tables that exist: there nft counts the
+ * rules that the transaction itself has flushed, and an index leads elsewhere (seen with nft 1.0.6).
+ */
+export function inFinalOrder(program: NftProgram): NftProgram {
+  return { tables: program.tables.map((table) => ({ ...table, rules: placed(table.rules) })) };
+}
+
+function placed(rules: readonly NftRule[]): NftRule[] {
+  const chains = new Map<string, NftRule[]>();
+  for (const { chain, index, text } of rules) {
+    const before = chains.get(chain) ?? [];
+    before.splice(index ?? before.length, 0, { chain, text });
+    chains.set(chain, before);
+  }
+  return [...chains.values()].flat();
+}
+
 function jumpOf(rule: NftRule): string[] {
   const target = / ?\bjump (\S+)$/.exec(rule.text)?.[1];
   return target === undefined ? [] : [target];

@@ -46,6 +46,8 @@ export function inboundPart(spec: InterceptSpec): Part {
 
 function arrivals(spec: InterceptSpec, inbound: InboundSpec): Rule[] {
   return [
+    // A pod that routes for others only passes it on.
+    rule(["fib daddr type != local"], "return"),
     rule([ports("tcp", ownPorts(spec))], "return", into("own-listener")),
     ...FAMILIES.map((family) =>
       rule([`${addressField(family, "saddr")} ${PASSTHROUGH[family]}`], "return", into("passthrough-source")),

@@ -7,6 +7,7 @@ import { ambientHostIptables, ambientPodIptables } from "../../../src/intercept/
 import { ambientHostNftables, ambientPodNftables } from "../../../src/intercept/istio/ambient-nftables.ts";
 import type { IptablesFamily, IptablesProgram } from "../../../src/intercept/istio/iptables-program.ts";
 import type { NftProgram } from "../../../src/intercept/istio/nft-program.ts";
+import { inFinalOrder } from "../../../src/intercept/istio/nft-program.ts";
 import { chainFacts, renderRestore } from "../../../src/intercept/istio/render-iptables.ts";
 import { renderNft } from "../../../src/intercept/istio/render-nft.ts";
 import { sidecarIptables } from "../../../src/intercept/istio/sidecar-iptables.ts";
@@ -131,10 +132,14 @@ describe("nft", () => {
 
   /** Twice, since the transaction empties its tables first. */
   function loads(program: NftProgram): void {
-    const text = renderNft(program, { comment });
+    nft(renderNft(program, { comment }));
+    const asIstio = listed();
+    nft("flush ruleset\n");
+    const text = renderNft(inFinalOrder(program), { comment });
     feed("nft", ["-c", "-f", "-"], text);
     nft(text);
     const once = listed();
+    expect(once).toBe(asIstio);
     expect(once.split(`comment "${comment}"`).length - 1).toBe(program.tables.flatMap((table) => table.rules).length);
     nft(text);
     expect(listed()).toBe(once);

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """An unmodified sidecar in small: outbound and inbound port, SO_ORIGINAL_DST, its own source towards the application.
 
-sidecar.py [--uid UID] [--gid GID] [--outbound PORT] [--inbound PORT] [--service VIP=ADDRESS]...
+sidecar.py [--uid UID] [--gid GID] [--outbound PORT] [--inbound PORT] [--service VIP=ADDRESS]... [--tell-clients]
 
 --service sends what was meant for VIP to ADDRESS, as a load balancer does. One line for each connection:
-"outbound DESTINATION PORT" or "inbound DESTINATION PORT".
+"outbound DESTINATION PORT" or "inbound DESTINATION PORT", with --tell-clients the client's port besides.
 """
 import argparse
 import ipaddress
@@ -23,6 +23,7 @@ parser.add_argument("--inbound", type=int, default=15006)
 parser.add_argument("--service", action="append", default=[])
 parser.add_argument("--uid", type=int)
 parser.add_argument("--gid", type=int)
+parser.add_argument("--tell-clients", action="store_true")
 options = parser.parse_args()
 services = dict(service.split("=") for service in options.service)
 
@@ -50,7 +51,8 @@ def serve(direction, connection):
         address, port = original_destination(connection)
     except OSError:
         address, port = connection.getsockname()[:2]
-    print(direction, address, port, flush=True)
+    client = (connection.getpeername()[1],) if options.tell_clients else ()
+    print(direction, address, port, *client, flush=True)
     upstream = socket.socket(connection.family)
     try:
         if direction == "inbound":
