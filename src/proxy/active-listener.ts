@@ -59,7 +59,11 @@ export class ActiveListener {
     this.#closed ??= new Promise((resolve) => {
       this.#onEmpty = resolve;
       // Not the server's own "close": upstream sockets can outlast those it counts.
-      this.#server.close(() => this.#checkEmpty());
+      const end = (): void => void this.#server.close(() => this.#checkEmpty());
+      // The kernel resets what it has completed and nobody has accepted (inet_csk_listen_stop, net/ipv4/
+      // inet_connection_sock.c): one more turn of the loop takes it in first.
+      if (drainMs === 0) end();
+      else setImmediate(() => setImmediate(end));
     });
     const abort = (): void => {
       for (const connection of this.#connections) connection.abort("closed", "the proxy's listener was removed");
