@@ -77,7 +77,7 @@ export class ProxyRuntime implements AsyncDisposable {
   }
 
   /**
-   * Accepts no more, waits up to `drainMs` (Infinity: as long as it takes) for the connections to end by themselves, then
+   * Accepts no more (with time to drain, after what the kernel has completed by now), waits up to `drainMs` (Infinity: as long as it takes) for the connections to end by themselves, then
    * resets the rest. The name is free at once; asked again meanwhile, it hurries. Rejects with ProxyError for an unknown
    * name.
    */
