@@ -14,6 +14,8 @@ function wholeNumber(allowed: string, minimum: number, maximum: number): (text: 
 }
 
 export const portNumber = wholeNumber("a port (0 … 65535)", 0, 65_535);
+/** A destination; 0 is none. */
+const destinationPort = wholeNumber("a port (1 … 65535)", 1, 65_535);
 export const workerCount = wholeNumber("a number of worker threads (1 … 256)", 1, 256);
 export const processId = wholeNumber("a process id (1 … 4194304)", 1, 4_194_304);
 export const userId = wholeNumber("a user or group id (0 … 4294967294)", 0, 4_294_967_294);
@@ -55,7 +57,7 @@ export function annotation(text: string): readonly [string, string] {
 export function portList(text: string): number[] {
   return text.split(",").map((part) => {
     try {
-      return portNumber(part.trim());
+      return destinationPort(part.trim());
     } catch {
       throw new InvalidValue("a list of ports such as 80,443");
     }

@@ -63,7 +63,10 @@ export function interfaceName(text: string): string | undefined {
   return text.length <= MAX_INTERFACE_NAME && /^[^\s/:]+$/.test(text) ? text : undefined;
 }
 
-export const ports = listOf(port);
+/** A destination; 0 is none. */
+const destinationPort = (text: string): number | undefined => port(text) || undefined;
+
+export const ports = listOf(destinationPort);
 export const cidrs = listOf(cidr);
 export const interfaces = listOf(interfaceName);
 
@@ -73,7 +76,7 @@ export function portRanges(value: string): number[] | undefined {
 }
 
 function portRange(text: string): number[] | undefined {
-  const [from, to, ...more] = text.split("-").map(port);
+  const [from, to, ...more] = text.split("-").map(destinationPort);
   if (more.length > 0 || from === undefined) return undefined;
   if (!text.includes("-")) return [from];
   if (to === undefined || to < from) return undefined;

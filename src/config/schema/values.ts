@@ -37,7 +37,9 @@ function choice<const Values extends readonly [string, ...string[]]>(values: Val
 
 export const flag = z.boolean(isNot("true or false"));
 export const port = integer("a port (0 … 65535)", 0, 65_535);
-export const ports = z.array(port, isNot("a list of ports"));
+/** A destination; 0 is none. */
+const destinationPort = integer("a port (1 … 65535)", 1, 65_535);
+export const ports = z.array(destinationPort, isNot("a list of ports"));
 export const userId = integer("a user or group id (0 … 4294967294)", 0, 4_294_967_294);
 export const userIds = z.union([userId, z.array(userId)], isNot("a user or group id, or a list of them"));
 export const processId = integer("a process id (1 … 4194304)", 1, 4_194_304);
@@ -45,7 +47,7 @@ export const workerCount = integer("a number of worker threads (1 … 256)", 1, 
 export const oneOf = choice;
 
 export const portSet = z.union(
-  [z.literal("*"), z.array(z.union([z.literal("*"), port], isNot("a port (0 … 65535)")))],
+  [z.literal("*"), z.array(z.union([z.literal("*"), destinationPort], isNot("a port (1 … 65535)")))],
   {
     error: ({ input }) => `${show(input)} is not "*" or a list of ports`,
   },

@@ -10,9 +10,9 @@ import type { Applied } from "../../../src/intercept/backend.ts";
 import { decide } from "../../../src/intercept/decision.ts";
 import { iptablesBackend } from "../../../src/intercept/iptables/backend.ts";
 import { nftablesBackend } from "../../../src/intercept/nftables/backend.ts";
-import type { InboundSpec, InterceptSpec, OutboundSpec, ProxyIdentity } from "../../../src/intercept/spec.ts";
+import type { InterceptSpec, OutboundSpec, ProxyIdentity } from "../../../src/intercept/spec.ts";
 import { tproxyBackend } from "../../../src/intercept/tproxy/backend.ts";
-import { parseCidr } from "../../../src/util/ip.ts";
+import { anyCidrSet, anyCidrs, anyDns, anyInbound, anyPorts } from "../../support/any-spec.ts";
 import { patienceMs } from "../../support/inbox.ts";
 import { whyUnusable } from "../../support/iptables-save.ts";
 import { DESTINATIONS, DecisionLab, type Inquiry, PORTS, SERVED, WORLD } from "../../support/matrix/decision-lab.ts";
@@ -49,51 +49,24 @@ const SPECS = Number(process.env["SHUNT_DECISION_SPECS"] ?? "5");
 const SEED = Number(process.env["SHUNT_DECISION_SEED"] ?? Date.now() % 2 ** 31);
 const MARK = { value: 0x539, mask: 0xfff };
 
-const ports = fc.uniqueArray(fc.constantFrom(...SERVED), { maxLength: 3 });
-const cidrs = fc
-  .uniqueArray(
-    fc.constantFrom(
-      "10.0.0.0/8",
-      "10.1.0.0/16",
-      "10.1.2.3/32",
-      "0.0.0.0/0",
-      "::/0",
-      "fd00::/8",
-      "fd00:1::/32",
-      "2001:db8::1/128",
-      "127.0.0.0/8",
-    ),
-    { maxLength: 3 },
-  )
-  .map((list) => list.map(parseCidr));
-const cidrSet = fc.oneof(fc.constant("all" as const), cidrs);
+const ports = anyPorts(...SERVED);
 const groups = fc.uniqueArray(fc.constantFrom(4002, 4100), { maxLength: 2 });
 
 const outboundSpec: fc.Arbitrary<OutboundSpec> = fc.record({
   port: fc.constant(PORTS.outbound),
   includePorts: ports,
   excludePorts: ports,
-  includeCidrs: cidrSet,
-  excludeCidrs: cidrs,
+  includeCidrs: anyCidrSet,
+  excludeCidrs: anyCidrs,
   captureLoopback: fc.boolean(),
   captureLocal: fc.boolean(),
-  dns: fc.oneof(
-    fc.constant({ kind: "off" as const }),
-    fc.constant({ kind: "all" as const, port: PORTS.dns }),
-    fc.constant({ kind: "servers" as const, servers: ["10.1.2.3", "fd00:1::5", "127.5.5.5"], port: PORTS.dns }),
-  ),
+  dns: anyDns(PORTS.dns),
   ownerGroups: fc.oneof(
     { weight: 3, arbitrary: fc.constant({ kind: "all-except" as const, groups: [] }) },
     fc.record({ kind: fc.constantFrom("all-except" as const, "only" as const), groups }),
   ),
 });
-const inboundSpec: fc.Arbitrary<InboundSpec> = fc.record({
-  port: fc.constant(PORTS.inbound),
-  includePorts: fc.oneof(fc.constant("all" as const), ports),
-  excludePorts: ports,
-  includeCidrs: cidrSet,
-  excludeCidrs: cidrs,
-});
+const inboundSpec = anyInbound(PORTS.inbound, ports);
 const proxy: fc.Arbitrary<ProxyIdentity> = fc.record({
   mark: fc.constant(MARK),
   uids: fc.constantFrom([], [4001], [4001, 4003]),

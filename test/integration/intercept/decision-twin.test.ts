@@ -10,6 +10,7 @@ import type { InboundSpec, InterceptSpec, OutboundSpec, ProxyIdentity } from "..
 import { loadAddon } from "../../../src/native/load-addon.ts";
 import { check } from "../../../src/native/status.ts";
 import { cidrContains, ipFamily, parseCidr, parseIp } from "../../../src/util/ip.ts";
+import { anyCidrSet, anyCidrs, anyDns, anyInbound, anyPorts } from "../../support/any-spec.ts";
 import { ip, NetLab } from "../../support/net-lab.ts";
 
 /** The decision in TypeScript and the programs must give the same reason: for real connects, and for SYNs. */
@@ -17,8 +18,8 @@ import { ip, NetLab } from "../../support/net-lab.ts";
 const OUTBOUND_PORT = 15001;
 const INBOUND_PORT = 15006;
 const DNS_PORT = 15053;
-const ports = fc.constantFrom(22, 53, 80, 443, 8080, OUTBOUND_PORT, INBOUND_PORT);
-const portList = fc.uniqueArray(ports, { maxLength: 3 });
+const PORTS = [22, 53, 80, 443, 8080, OUTBOUND_PORT, INBOUND_PORT] as const;
+const portList = anyPorts(...PORTS);
 const addresses = [
   "10.1.2.3",
   "10.1.9.9",
@@ -36,51 +37,23 @@ const addresses = [
   "fe80::7",
   "::1",
 ];
-const cidrs = fc
-  .uniqueArray(
-    fc.constantFrom(
-      "10.0.0.0/8",
-      "10.1.0.0/16",
-      "10.1.2.3/32",
-      "0.0.0.0/0",
-      "::/0",
-      "fd00::/8",
-      "fd00:1::/32",
-      "2001:db8::1/128",
-      "127.0.0.0/8",
-    ),
-    { maxLength: 4 },
-  )
-  .map((list) => list.map(parseCidr));
-const cidrSet = fc.oneof(fc.constant("all" as const), cidrs);
 
 const outboundSpec: fc.Arbitrary<OutboundSpec> = fc.record({
   port: fc.constant(OUTBOUND_PORT),
   includePorts: portList,
   excludePorts: portList,
-  includeCidrs: cidrSet,
-  excludeCidrs: cidrs,
+  includeCidrs: anyCidrSet,
+  excludeCidrs: anyCidrs,
   captureLoopback: fc.boolean(),
   captureLocal: fc.boolean(),
-  dns: fc.oneof(
-    fc.constant({ kind: "off" as const }),
-    fc.constant({ kind: "all" as const, port: DNS_PORT }),
-    fc.constant({ kind: "servers" as const, servers: ["10.1.2.3", "fd00:1::5", "127.5.5.5"], port: DNS_PORT }),
-  ),
+  dns: anyDns(DNS_PORT),
   captureLocalDns: fc.boolean(),
   ownerGroups: fc.record({
     kind: fc.constantFrom("all-except" as const, "all-except" as const, "only" as const),
     groups: fc.subarray([0, 5001]),
   }),
 });
-const inboundSpec: fc.Arbitrary<InboundSpec> = fc.record({
-  port: fc.constant(INBOUND_PORT),
-  includePorts: fc.oneof(fc.constant("all" as const), portList),
-  excludePorts: portList,
-  includeCidrs: cidrSet,
-  excludeCidrs: cidrs,
-  preserveMark: fc.constantFrom({ value: 0x539, mask: 0xfff }, { value: 0x53a, mask: 0xffff }),
-});
+const inboundSpec = anyInbound(INBOUND_PORT, portList);
 
 /** Whoever runs the test connects: user and group 0. */
 const OWNER = { uid: 0, gid: 0 };
@@ -244,7 +217,7 @@ describe("the decision", () => {
         fc.array(
           fc.record({
             address: fc.constantFrom(...addresses, "local4", "local6", "10.55.0.1"),
-            port: ports,
+            port: fc.constantFrom(...PORTS),
             fromProxy: fc.boolean(),
           }),
           { minLength: 4, maxLength: 12 },
@@ -305,7 +278,7 @@ describe("the decision", () => {
         fc.array(
           fc.record({
             source: fc.constantFrom(...addresses, "127.0.0.6", "::6"),
-            port: ports,
+            port: fc.constantFrom(...PORTS),
           }),
           { minLength: 4, maxLength: 12 },
         ),

@@ -8,7 +8,8 @@ import { NftablesInterception } from "../../../src/intercept/nftables/intercepti
 import type { InboundSpec, InterceptSpec, OutboundSpec } from "../../../src/intercept/spec.ts";
 import { loadAddon } from "../../../src/native/load-addon.ts";
 import { check } from "../../../src/native/status.ts";
-import { ipFamily, parseCidr } from "../../../src/util/ip.ts";
+import { ipFamily } from "../../../src/util/ip.ts";
+import { anyCidrSet, anyCidrs, anyDns, anyInbound, anyPorts } from "../../support/any-spec.ts";
 import { ip, type LabNode, NetLab } from "../../support/net-lab.ts";
 
 /** The decision in TypeScript and the rules must give the same reason for real connects. */
@@ -16,41 +17,20 @@ import { ip, type LabNode, NetLab } from "../../support/net-lab.ts";
 const OUTBOUND_PORT = 15001;
 const INBOUND_PORT = 15006;
 const DNS_PORT = 15053;
-const ports = fc.constantFrom(22, 53, 80, 443, 8080, OUTBOUND_PORT, INBOUND_PORT);
-const portList = fc.uniqueArray(ports, { maxLength: 3 });
+const PORTS = [22, 53, 80, 443, 8080, OUTBOUND_PORT, INBOUND_PORT] as const;
+const portList = anyPorts(...PORTS);
 /** Not of the namespace: others are, and connections to them go there by a default route. */
 const remotes = ["10.1.2.3", "10.1.9.9", "10.200.0.1", "192.0.2.77", "fd00:1::5", "fd00:2::5", "2001:db8::1"];
 const loopback = ["127.0.0.1", "127.5.5.5", "127.0.0.6", "::1", "::6"];
-const cidrs = fc
-  .uniqueArray(
-    fc.constantFrom(
-      "10.0.0.0/8",
-      "10.1.0.0/16",
-      "10.1.2.3/32",
-      "0.0.0.0/0",
-      "::/0",
-      "fd00::/8",
-      "fd00:1::/32",
-      "2001:db8::1/128",
-      "127.0.0.0/8",
-    ),
-    { maxLength: 4 },
-  )
-  .map((list) => list.map(parseCidr));
-const cidrSet = fc.oneof(fc.constant("all" as const), cidrs);
 const outboundSpec: fc.Arbitrary<OutboundSpec> = fc.record({
   port: fc.constant(OUTBOUND_PORT),
   includePorts: portList,
   excludePorts: portList,
-  includeCidrs: cidrSet,
-  excludeCidrs: cidrs,
+  includeCidrs: anyCidrSet,
+  excludeCidrs: anyCidrs,
   captureLoopback: fc.boolean(),
   captureLocal: fc.boolean(),
-  dns: fc.oneof(
-    fc.constant({ kind: "off" as const }),
-    fc.constant({ kind: "all" as const, port: DNS_PORT }),
-    fc.constant({ kind: "servers" as const, servers: ["10.1.2.3", "fd00:1::5", "127.5.5.5"], port: DNS_PORT }),
-  ),
+  dns: anyDns(DNS_PORT),
   captureLocalDns: fc.boolean(),
   // Who asks below is in group 0.
   ownerGroups: fc.constantFrom(
@@ -60,13 +40,7 @@ const outboundSpec: fc.Arbitrary<OutboundSpec> = fc.record({
     { kind: "only" as const, groups: [0] },
   ),
 });
-const inboundSpec: fc.Arbitrary<InboundSpec> = fc.record({
-  port: fc.constant(INBOUND_PORT),
-  includePorts: fc.oneof(fc.constant("all" as const), portList),
-  excludePorts: portList,
-  includeCidrs: cidrSet,
-  excludeCidrs: cidrs,
-});
+const inboundSpec = anyInbound(INBOUND_PORT, portList);
 
 const others = fc.record({
   interfaces: fc.constantFrom(
@@ -167,7 +141,7 @@ describe("the rules of nftables", () => {
         fc.array(
           fc.record({
             address: fc.constantFrom(...remotes, ...loopback, "local4", "local6"),
-            port: ports,
+            port: fc.constantFrom(...PORTS),
             fromProxy: fc.boolean(),
           }),
           { minLength: 4, maxLength: 8 },
@@ -209,7 +183,10 @@ describe("the rules of nftables", () => {
         fc.option(outboundSpec, { nil: undefined }),
         inboundSpec,
         others,
-        fc.array(fc.record({ source: fc.constantFrom(...remotes), port: ports }), { minLength: 4, maxLength: 8 }),
+        fc.array(fc.record({ source: fc.constantFrom(...remotes), port: fc.constantFrom(...PORTS) }), {
+          minLength: 4,
+          maxLength: 8,
+        }),
         async (outbound, inbound, more, questions) => {
           const spec = specOf(outbound, inbound, false, more);
           await interception?.update(spec);

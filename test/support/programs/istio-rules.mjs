@@ -4,6 +4,7 @@
  * as Istio's dry-run text, nftables suites as a script. Exits 1 with the message for a configuration it refuses.
  */
 import { readFileSync } from "node:fs";
+import { sidecarOf } from "./istio-sidecar.mjs";
 
 const built = new URL("../../../dist/intercept/istio/", import.meta.url);
 const load = (/** @type {string} */ file) => import(new URL(file, built).href);
@@ -18,38 +19,6 @@ const c = input.config ?? {};
 /** A field that Istio leaves out of its JSON has Go's zero value. */
 const text = (/** @type {string} */ name) => c[name] ?? "";
 const flag = (/** @type {string} */ name) => c[name] === true;
-
-function sidecarConfig() {
-  /** @type {(parser: (text: string, field: string) => unknown, name: string) => unknown} */
-  const by = (parser, name) => parser(text(name), name);
-  return {
-    proxyPort: by(parse.parsePort, "ProxyPort"),
-    inboundCapturePort: by(parse.parsePort, "InboundCapturePort"),
-    inboundTunnelPort: by(parse.parsePort, "InboundTunnelPort"),
-    proxyUids: by(parse.parseIds, "ProxyUID"),
-    proxyGids: by(parse.parseIds, "ProxyGID"),
-    interceptionMode: by(parse.parseInterceptionMode, "InboundInterceptionMode"),
-    inboundTproxyMark: by(parse.parseMark, "InboundTProxyMark"),
-    inboundTproxyRouteTable: by(parse.parseRouteTable, "InboundTProxyRouteTable"),
-    inboundPortsInclude: by(parse.parsePortsOrWildcard, "InboundPortsInclude"),
-    inboundPortsExclude: by(parse.parsePorts, "InboundPortsExclude"),
-    ownerGroupsInclude: by(parse.parseOwnerGroups, "OwnerGroupsInclude"),
-    ownerGroupsExclude: by(parse.parseExcludedOwnerGroups, "OwnerGroupsExclude"),
-    outboundPortsInclude: by(parse.parsePorts, "OutboundPortsInclude"),
-    outboundPortsExclude: by(parse.parsePorts, "OutboundPortsExclude"),
-    outboundIpRangesInclude: by(parse.parseRangesOrWildcard, "OutboundIPRangesInclude"),
-    outboundIpRangesExclude: by(parse.parseRanges, "OutboundIPRangesExclude"),
-    rerouteVirtualInterfaces: by(parse.parseInterfaces, "RerouteVirtualInterfaces"),
-    excludeInterfaces: by(parse.parseInterfaces, "ExcludeInterfaces"),
-    redirectDns: flag("RedirectDNS"),
-    captureAllDns: flag("CaptureAllDNS"),
-    dnsServersV4: c.DNSServersV4 ?? [],
-    dnsServersV6: c.DNSServersV6 ?? [],
-    dropInvalid: flag("DropInvalid"),
-    enableIpv6: flag("EnableIPv6"),
-    hostIpv4LoopbackCidr: by(parse.parseLoopbackCidr, "HostIPv4LoopbackCidr"),
-  };
-}
 
 function ambientConfig() {
   const overrides = input.podOverrides ?? {};
@@ -73,9 +42,9 @@ function rules() {
     renderIptables.renderDryRun(program, { ipv6, finalState: false });
   switch (`${input.suite} ${input.scope ?? "sidecar"}`) {
     case "iptables sidecar":
-      return renderIptables.renderDryRun(iptables.sidecarIptables(sidecarConfig()), { ipv6 });
+      return renderIptables.renderDryRun(iptables.sidecarIptables(sidecarOf(parse, c)), { ipv6 });
     case "nftables sidecar":
-      return renderNft(nftables.sidecarNftables(sidecarConfig()));
+      return renderNft(nftables.sidecarNftables(sidecarOf(parse, c)));
     case "cni-iptables pod":
       return ambientDryRun(ambientIptables.ambientPodIptables(ambientConfig()));
     case "cni-iptables host":

@@ -134,7 +134,7 @@ workloads:
       "agent.yaml:3: proxy.connectTimeout: 10 is not a duration such as 500ms, 10s or 1h30m, more than 0s",
       'agent.yaml:3: proxy.idleTimeout: "30d" is not a duration such as 500ms, 10s or 1h30m, up to 576h',
       'agent.yaml:6: workloads[0].netns: "../b" is not a name under /run/netns or an absolute path',
-      "agent.yaml:10: workloads[0].outbound.excludePorts[1]: 70000 is not a port (0 … 65535)",
+      "agent.yaml:10: workloads[0].outbound.excludePorts[1]: 70000 is not a port (1 … 65535)",
       'agent.yaml:11: workloads[0].outbound.includeCidrs: "10.0.0.0/8" is not "*" or a list of address ranges',
       'agent.yaml:12: workloads[0].failMode: "open" is not one of deny, direct',
     ]);

@@ -2,12 +2,12 @@
 import { mkdirSync, rmdirSync } from "node:fs";
 import { constants } from "node:os";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { NetworkNamespace } from "../../src/intercept/network-namespace.ts";
+import { iptablesBackend } from "../../src/intercept/iptables/backend.ts";
 import { nftablesBackend } from "../../src/intercept/nftables/backend.ts";
-import { NftablesInterception } from "../../src/intercept/nftables/interception.ts";
 import type { InterceptSpec } from "../../src/intercept/spec.ts";
 import { findCgroup2 } from "../../src/util/mountinfo.ts";
 import { askAs } from "../support/asking-process.ts";
+import { whyUnusable } from "../support/iptables-save.ts";
 import { ip, NetLab } from "../support/net-lab.ts";
 import { NetnsSockets } from "../support/netns-sockets.ts";
 import { TcpPeer, TcpServer } from "../support/tcp-peer.ts";
@@ -15,7 +15,32 @@ import { anInbound, anOutbound, aSpec, MARK } from "../unit/intercept/iptables/i
 
 const REFUSED = -constants.errno.ECONNREFUSED;
 
-describe("traffic under rules of nftables", () => {
+interface Rules {
+  readonly title: string;
+  readonly missing: () => Promise<string | undefined>;
+  readonly apply: (spec: InterceptSpec) => Promise<unknown>;
+  readonly verify: (spec: InterceptSpec) => Promise<readonly unknown[]>;
+  readonly removeAll: (netnsPath: string) => Promise<unknown>;
+}
+
+const iptables = (flavour: "nft" | "legacy"): Rules => ({
+  title: `iptables-${flavour}`,
+  missing: () => whyUnusable(flavour),
+  apply: async (spec) =>
+    expect(await iptablesBackend.apply(spec, { flavour })).toMatchObject({ flavour, families: [4, 6] }),
+  verify: (spec) => iptablesBackend.verify(spec),
+  removeAll: (netnsPath) => iptablesBackend.removeAll(netnsPath),
+});
+const nftables: Rules = {
+  title: "nftables",
+  missing: async () => (await nftablesBackend.probe()).reason,
+  apply: (spec) => nftablesBackend.apply(spec),
+  verify: (spec) => nftablesBackend.verify(spec),
+  removeAll: (netnsPath) => nftablesBackend.removeAll(netnsPath),
+};
+
+/** Every kind of rules that redirects by NAT; TPROXY has a file of its own. */
+describe.each([iptables("nft"), iptables("legacy"), nftables])("traffic under rules of $title", (rules) => {
   const parts: Disposable[] = [];
   let lab: NetLab;
   /** The workload's namespace and the world outside. */
@@ -23,9 +48,9 @@ describe("traffic under rules of nftables", () => {
   let world: NetnsSockets;
 
   beforeEach(async (context) => {
-    const { ok, reason } = await nftablesBackend.probe();
-    context.skip(!ok, reason);
-    lab = new NetLab("nft");
+    const missing = await rules.missing();
+    context.skip(missing !== undefined, missing);
+    lab = new NetLab("redir");
     parts.push(lab);
     pod = new NetnsSockets(lab.client.path);
     world = new NetnsSockets(lab.server.path);
@@ -46,8 +71,8 @@ describe("traffic under rules of nftables", () => {
 
   async function apply(changes: Partial<InterceptSpec>): Promise<void> {
     const spec = aSpec({ target: { kind: "netns", path: lab.client.path }, ...changes });
-    await nftablesBackend.apply(spec);
-    expect(await nftablesBackend.verify(spec)).toEqual([]);
+    await rules.apply(spec);
+    expect(await rules.verify(spec)).toEqual([]);
   }
 
   it("leads outbound connections of both families to the proxy, which learns where they were going", async () => {
@@ -265,33 +290,6 @@ describe("traffic under rules of nftables", () => {
     for (const peer of connections) peer.reset();
   });
 
-  it("counts every reason, and goes on counting after a change", async () => {
-    const netns = new NetworkNamespace(lab.client.path);
-    parts.push(netns);
-    const spec = aSpec({
-      target: { kind: "netns", path: lab.client.path },
-      outbound: anOutbound(),
-      inbound: anInbound(),
-    });
-    const interception = await NftablesInterception.apply(spec, netns);
-    expect(interception.counters()).toEqual({ outbound: {}, inbound: {} });
-    await pod.ask(lab.server.v4, 80);
-    await pod.ask(lab.server.v6, 80);
-    await pod.ask(lab.server.v4, 80, { mark: MARK.value });
-    await pod.ask("127.0.0.1", 80);
-    await world.ask(lab.client.v4, 15021);
-    await interception.update({ ...spec, outbound: anOutbound({ excludePorts: [22] }) });
-    await pod.ask(lab.server.v4, 22);
-    await world.ask(lab.client.v4, 80);
-    await interception.refreshCounters();
-    expect(interception.counters()).toEqual({
-      outbound: { "all-included": 2, loopback: 1, "own-traffic": 1, "port-excluded": 1 },
-      inbound: { "all-included": 1, "port-excluded": 1 },
-    });
-    await interception.remove();
-    expect(await nftablesBackend.findOurs(lab.client.path)).toEqual([]);
-  });
-
   it("refuses connections while the proxy is away", async () => {
     await apply({ outbound: anOutbound({ port: 15999 }), inbound: anInbound({ port: 15998 }) });
     expect(await pod.ask(lab.server.v4, 80)).toBe(REFUSED);
@@ -302,7 +300,7 @@ describe("traffic under rules of nftables", () => {
 
   describe("of cgroups", () => {
     const mount = findCgroup2();
-    const outer = `${mount?.mountPoint}/shunt-test-nft-${process.pid}`;
+    const outer = `${mount?.mountPoint}/shunt-test-redir-${process.pid}`;
     const inner = `${outer}/inner`;
 
     beforeEach((context) => {
@@ -349,7 +347,7 @@ describe("traffic under rules of nftables", () => {
           "not the outer one's either",
         ).toMatchObject({ who: "world" });
         expect(await askAs(lab.client.path, { cgroup: outer }, lab.server.v4, 80)).toMatchObject({ who: "outbound" });
-        await nftablesBackend.removeAll(lab.client.path);
+        await rules.removeAll(lab.client.path);
       }
     });
   });
