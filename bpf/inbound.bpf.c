@@ -121,8 +121,7 @@ static __always_inline int take_inbound(struct bpf_sk_lookup *ctx, int with_inte
 	d.source_port = ctx->remote_port;
 	d.destination_port = bpf_htons(ctx->local_port);
 
-	if (d.destination_port == w->outbound_port || d.destination_port == w->inbound_port ||
-	    (w->dns_ports[0] && d.destination_port == w->dns_ports[0])) {
+	if (port_is_own(w, d.destination_port)) {
 		/* Redirected connections end here by design; only strangers at the door are
 		 * counted. */
 		if (addr_is_localhost(&d.source))

@@ -36,6 +36,13 @@ static __always_inline int cidr_listed(const struct workload *w, enum cidr_kind 
 	return rule && *rule;
 }
 
+/* Led to another listener, the connection would be made anew by the proxy, without an end. */
+static __always_inline int port_is_own(const struct workload *w, __be16 port)
+{
+	return port == w->outbound_port || port == w->inbound_port ||
+	       (w->dns_ports[0] && port == w->dns_ports[0]);
+}
+
 /* IPv6, of a workload that leaves it alone. */
 static __always_inline int family_off(const struct workload *w, const struct ip_addr *address)
 {

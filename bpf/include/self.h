@@ -56,6 +56,7 @@ static __always_inline enum reason proxy_reason(const struct workload *w, struct
 	if (!(w->flags & WORKLOAD_FLAG_SELF_ENTRY)) {
 		if (addr_is_localhost(&d->destination) || addr_is_link_local(&d->destination) ||
 		    !address_is_own(d->netns, &d->destination) ||
+		    port_is_own(w, d->destination_port) ||
 		    !reason_captures(inbound_reason(w, &d->destination, d->destination_port)))
 			return REASON_OWN_TRAFFIC;
 		return REASON_PROXY_TO_SELF;

@@ -6,6 +6,7 @@ import type { ExplainQuery, Explanation } from "../config/formats/explanation.ts
 import type { Flow } from "../config/formats/flow.ts";
 import type { StatusReport } from "../config/formats/status.ts";
 import type { AgentConfig } from "../config/model.ts";
+import { readRoutes } from "../intercept/routes.ts";
 import type { ConnectionRecord } from "../proxy/connection-record.ts";
 import type { ConnectionBytes, OpenConnection } from "../proxy/open-connection.ts";
 import type { Agent } from "./agent.ts";
@@ -93,7 +94,11 @@ export class AgentAdmin implements AdminSource {
     const workload = workloads.get(query.workload);
     if (!workload) throw new UnknownWorkloadError(query.workload, [...workloads.keys()]);
     const { spec, netns, selected } = workload;
-    return explain({ spec, interception: selected.interception, localAddresses: netns.localAddresses() }, query);
+    const { interception } = selected;
+    return explain(
+      { spec, interception, localAddresses: netns.localAddresses(), routes: () => readRoutes(netns) },
+      query,
+    );
   }
 
   #running(): Agent {

@@ -3,7 +3,9 @@ import type { ExplainQuery, Explanation } from "../config/formats/explanation.ts
 import type { Interception } from "../intercept/backend.ts";
 import { decide, type Question } from "../intercept/decision.ts";
 import { portFor } from "../intercept/dns-ports.ts";
+import { interfaceTo, type Route } from "../intercept/routes.ts";
 import type { InterceptSpec } from "../intercept/spec.ts";
+import { isLoopback } from "../intercept/special-address.ts";
 import { ipFamily } from "../util/ip.ts";
 
 /** What of a workload `explain` needs to know. */
@@ -11,16 +13,20 @@ export interface Explained {
   readonly spec: InterceptSpec;
   readonly interception: Pick<Interception, "backend" | "ruleFor">;
   readonly localAddresses: readonly string[];
+  /** Of its namespace; asked only where it matters. */
+  readonly routes: () => readonly Route[];
 }
 
 /** The id that no process has (setuid(2)): no list names it. */
 const NOBODY = 0xffff_ffff;
 
 /** Which rule decides about a connection, by the same decision the programs and rules make. */
-export function explain({ spec, interception, localAddresses }: Explained, query: ExplainQuery): Explanation {
-  const { workload: _workload, uid, gid, ...asked } = query;
+export function explain(explained: Explained, asked: ExplainQuery): Explanation {
+  const { spec, interception, localAddresses } = explained;
+  const query = { ...asked, ...leavingBy(explained, asked) };
+  const { workload: _workload, uid, gid, ...rest } = query;
   const question: Question = {
-    ...asked,
+    ...rest,
     fromProxy: hasProxyMark(spec, query.mark ?? 0),
     ...(uid === undefined && gid === undefined ? {} : { owner: { uid: uid ?? NOBODY, gid: gid ?? NOBODY } }),
     localAddresses,
@@ -36,6 +42,15 @@ export function explain({ spec, interception, localAddresses }: Explained, query
     decidedBy,
     goesTo: goesTo(spec, query, decision, dnsPort(spec, query, interception.backend)),
   };
+}
+
+/** Where no interface is asked about, a connection leaves by the one that the route names, as the programs know it. */
+function leavingBy({ spec, localAddresses, routes }: Explained, query: ExplainQuery): Pick<ExplainQuery, "interface"> {
+  const isGiven = query.interface !== undefined || query.direction === "inbound";
+  const isLocal = isLoopback(query.address) || localAddresses.includes(query.address);
+  if (isGiven || isLocal || spec.interfaces.exclude.length === 0) return {};
+  const name = interfaceTo(query.address, routes());
+  return name === undefined ? {} : { interface: name };
 }
 
 function hasProxyMark({ proxy: { mark } }: InterceptSpec, asked: number): boolean {

@@ -232,9 +232,14 @@ export const COMMANDS: readonly CommandSpec[] = [
       value("--mark", "MARK", "outbound: SO_MARK of its socket, such as 1337 or 0x539 (0)", {
         parse: parse.socketMark,
       }),
-      value("--interface", "NAME", "interface by which it arrives or leaves (one that no list names)", {
-        parse: parse.interfaceName,
-      }),
+      value(
+        "--interface",
+        "NAME",
+        "interface by which it arrives or leaves (outbound by the routes, inbound one that no list names)",
+        {
+          parse: parse.interfaceName,
+        },
+      ),
       toggle("--udp", "a datagram instead of a TCP connection"),
       name,
       socket,

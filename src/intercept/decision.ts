@@ -5,6 +5,7 @@
  */
 import { canonicalIp, cidrContains, ipFamily } from "../util/ip.ts";
 import { matchesInterface } from "./interface-name.ts";
+import { ownPorts } from "./own-ports.ts";
 import type { Cidr, InterceptSpec, OutboundSpec, SelfEntry, SelfEntryOwners } from "./spec.ts";
 import { isLinkLocal, isLocalhost, isLoopback, isPassthrough, isUnspecified } from "./special-address.ts";
 
@@ -136,8 +137,8 @@ function decideDestination(spec: InterceptSpec, question: Question): Decision {
     const enters = !fromPassthrough && !familyOff(spec, address) && entersItself(spec, question, address, local);
     return answer(enters ? "proxy-to-self" : "own-traffic", ownerRule(owner), owner);
   }
-  const ownPorts = [spec.outbound?.port, spec.inbound?.port];
-  if (isLocalhost(address) && ownPorts.includes(question.port)) return answer("own-listener");
+  const listeners = [spec.outbound?.port, spec.inbound?.port];
+  if (isLocalhost(address) && listeners.includes(question.port)) return answer("own-listener");
   if (fromPassthrough) return answer("passthrough-source");
   return spec.outbound ? decideOutboundPolicy(spec, spec.outbound, question, address, local) : answer("direction-off");
 }
@@ -163,7 +164,7 @@ function entersItself(spec: InterceptSpec, question: Question, address: string, 
   if (!external || !spec.inbound || question.transport !== "tcp" || isLinkLocal(address)) return false;
   if (interfaceAnswer(spec, "lo")) return false;
   const captures = decideInboundPolicy(spec, address, question.port).verdict === "redirect";
-  if (!selfEntry) return local && !isLocalhost(address) && captures;
+  if (!selfEntry) return local && !isLocalhost(address) && !ownPorts(spec).includes(question.port) && captures;
   const own = (local || isLoopback(address)) && !isUnspecified(address);
   if (!own || longest(selfEntry.excludeCidrs, address)) return false;
   return entersBySelfEntry(spec, selfEntry, question, captures);
@@ -252,9 +253,8 @@ function ownerGroupAnswer({ ownerGroups }: OutboundSpec, { owner }: Question): D
 function decideInbound(spec: InterceptSpec, question: Question): Decision {
   const destination = canonicalIp(question.address);
   const source = canonicalIp(question.source ?? UNKNOWN_CLIENT);
-  const dnsPort = spec.outbound !== undefined && spec.outbound.dns.kind !== "off" ? spec.outbound.dns.port : undefined;
   if (question.transport === "udp") return answer("not-included", "only TCP is intercepted inbound");
-  if ([spec.outbound?.port, spec.inbound?.port, dnsPort].includes(question.port)) return answer("own-listener");
+  if (ownPorts(spec).includes(question.port)) return answer("own-listener");
   if (isPassthrough(source)) return answer("passthrough-source");
   if (isLoopback(source) || source === destination) return answer("loopback");
   if (question.fromProxy) return answer("own-traffic");

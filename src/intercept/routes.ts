@@ -3,7 +3,7 @@ import { closeSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { loadAddon } from "../native/load-addon.ts";
 import { check } from "../native/status.ts";
-import { formatIp } from "../util/ip.ts";
+import { cidrContains, formatIp, ipFamily } from "../util/ip.ts";
 import type { NetworkNamespace } from "./network-namespace.ts";
 import type { Cidr } from "./spec.ts";
 
@@ -24,6 +24,16 @@ const RTF_LOCAL = 0x80000000;
  */
 export function readRoutes(netns: NetworkNamespace): Route[] {
   return [...parseRoutes4(readTable(netns, "route")), ...parseRoutes6(readTable(netns, "ipv6_route"))];
+}
+
+/** By which interface an address is reached: the longest range that has it; undefined where none has. */
+export function interfaceTo(address: string, routes: readonly Route[]): string | undefined {
+  const family = ipFamily(address);
+  const fitting = routes.filter(
+    ({ destination }) => ipFamily(destination.address) === family && cidrContains(destination, address),
+  );
+  fitting.sort((a, b) => b.destination.prefixLength - a.destination.prefixLength);
+  return fitting[0]?.interface;
 }
 
 function readTable(netns: NetworkNamespace, name: string): string {

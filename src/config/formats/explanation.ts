@@ -15,7 +15,10 @@ export interface ExplainQuery {
   readonly gid?: number;
   /** SO_MARK of the socket that connects; outbound only. Absent: 0. */
   readonly mark?: number;
-  /** The interface by which it arrives or leaves. Absent: one that no list names. */
+  /**
+   * The interface by which it arrives or leaves. Absent: outbound the one that the routes of the namespace name, which the
+   * answer tells where interfaces are excluded; inbound one that no list names.
+   */
   readonly interface?: string;
 }
 

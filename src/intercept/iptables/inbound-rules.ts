@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+import { ownPorts } from "../own-ports.ts";
 import type { InterceptSpec } from "../spec.ts";
 import type { TablePlan } from "./chain-plan.ts";
 import { workloadChain } from "./naming.ts";
 import { redirectTo } from "./outbound-rules.ts";
-import { ownPorts } from "./ports.ts";
 import {
   cidrsOf,
   type Family,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+import { ownPorts } from "../own-ports.ts";
 import type { InterceptSpec, OutboundSpec } from "../spec.ts";
 import type { ChainPlan } from "./chain-plan.ts";
 import { dnsRules } from "./dns-rules.ts";
 import { workloadChain } from "./naming.ts";
 import { keptOutByGroup, leavingBy } from "./own-traffic.ts";
-import { ownPorts } from "./ports.ts";
 import {
   BEGINNING,
   cidrsOf,

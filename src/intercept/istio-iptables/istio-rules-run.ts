@@ -7,6 +7,7 @@ import { ISTIO_CHAIN_PREFIX } from "../istio/iptables-program.ts";
 import type { SidecarConfig } from "../istio/istio-config.ts";
 import { inFinalOrder } from "../istio/nft-program.ts";
 import { sidecarRoutes } from "../istio/policy-routes.ts";
+import { chainFacts } from "../istio/render-iptables.ts";
 import { renderNft } from "../istio/render-nft.ts";
 import { sidecarIptables } from "../istio/sidecar-iptables.ts";
 import { sidecarNftables } from "../istio/sidecar-nftables.ts";
@@ -15,6 +16,7 @@ import { applyIptables, cleanUpIptables, type RunOutcome, undoAfter } from "./ip
 import { IstioIptablesError } from "./istio-iptables-error.ts";
 import { applyNft, cleanUpNft, nftTables } from "./nft-run.ts";
 import { ensureRoutes, removeRoutes } from "./routes.ts";
+import { hasTraces } from "./saved-rules.ts";
 import type { TargetNamespace } from "./target.ts";
 
 export interface IstioRulesRequest {
@@ -99,10 +101,24 @@ async function noteLeftovers(target: TargetNamespace, request: Leftovers, log: L
     report(log, reconcile, `iptables, flavour ${candidate.flavour}`);
   }
   if (chosen === "nft") return;
+  if (!config.enableIpv6) await noteIpv6(request, chosen, log);
   const tables = await nftTables(target, chainPrefix);
   if (tables.length === 0) return;
   if (reconcile) await cleanUpNft(target, chainPrefix);
   report(log, reconcile, `nftables ${tables.join(", ")}`);
+}
+
+/** Made while there was IPv6, or with --dual-stack: these flags make none, and IPv6 is captured all the same. */
+async function noteIpv6(request: Leftovers, { v6, flavour }: Candidate, log: Logger): Promise<void> {
+  const { chainPrefix, reconcile, config } = request;
+  // Where IPv6 can't be read there are no rules.
+  const saved = await v6?.read().catch(() => undefined);
+  if (v6 === undefined || saved === undefined || !hasTraces(saved, chainPrefix)) return;
+  if (reconcile) {
+    const program = sidecarIptables({ ...config, enableIpv6: true }, request);
+    await v6.cleanUp(chainFacts(program, 6, ruleComment(chainPrefix)));
+  }
+  report(log, reconcile, `IPv6, iptables of flavour ${flavour}`);
 }
 
 function report(log: Logger, removed: boolean, where: string): void {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { ownPorts } from "../own-ports.ts";
 import type { InboundSpec, InterceptSpec } from "../spec.ts";
 import type { Chain, Part } from "./chain.ts";
 import { inboundPolicy, inboundRanges } from "./inbound-policy.ts";
@@ -58,14 +59,6 @@ function arrivals(spec: InterceptSpec, inbound: InboundSpec): Rule[] {
     ...familyOff(spec.ipv6, "inbound"),
     ...inboundPolicy(spec, inbound, "saddr"),
   ];
-}
-
-/** Ports the proxy listens on: never led to another of them. */
-function ownPorts({ outbound, inbound }: InterceptSpec): number[] {
-  const dns = outbound?.dns;
-  return [outbound?.port, inbound?.port, dns === undefined || dns.kind === "off" ? undefined : dns.port].filter(
-    (port) => port !== undefined,
-  );
 }
 
 function into(reason: CountedReason): Count {

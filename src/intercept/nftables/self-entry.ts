@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { matchesInterface } from "../interface-name.ts";
+import { ownPorts } from "../own-ports.ts";
 import type { InterceptSpec, SelfEntry, SelfEntryOwners } from "../spec.ts";
 import { type AddressMatch, matchRanges } from "./address-set.ts";
 import { inboundPolicy } from "./inbound-policy.ts";
@@ -40,6 +41,7 @@ export function entersItself(spec: InterceptSpec): Rule[] {
       ? bySelfEntry(spec, proxy.selfEntry)
       : [
           ...FAMILIES.map((family) => rule([`${addressField(family, "daddr")} ${LOOPBACK[family]}`], "return", OWN)),
+          rule([ports("tcp", ownPorts(spec))], "return", OWN),
           ...inboundPolicy(spec, inbound, "daddr"),
         ]),
   ];

@@ -61,6 +61,14 @@ function casesOf(own: readonly string[]): readonly Case[] {
       "interface-excluded",
       "interfaces.exclude: skip7",
     ],
+    // The route says by which interface it leaves, unless the question does.
+    [out("10.77.0.9", 80), "pass", "interface-excluded", "interfaces.exclude: skip7"],
+    [
+      out("10.77.0.9", 80, { ...FOREIGN, interface: "other" }),
+      "redirect",
+      "cidr-included",
+      "outbound.includeCidrs: 10.0.0.0/8",
+    ],
     [out("127.0.0.5", 80), "pass", "loopback", "outbound.captureLoopback: false"],
     [out("::1", 80), "pass", "loopback", "outbound.captureLoopback: false"],
     ...own.map((address): Case => [out(address, 80), "pass", "local-address", "outbound.captureLocal: false"]),

@@ -118,6 +118,21 @@ describe.each(FLAVOURS)("with iptables-%s", async (flavour) => {
     expect((await v4.run([...forced, ...FLAGS])).status).toBe(0);
   });
 
+  it.skipIf(unusable)("IPv6 rules of a run with --dual-stack are told, and removed by --reconcile", async () => {
+    using both = new IstioPod(["10.88.0.2/24", ...V6_POD]);
+    const v6 = (): string => both.exec(`ip6tables-${flavour}-save`);
+    expect((await both.run([...forced, ...FLAGS, "--dual-stack"])).status).toBe(0);
+    const made = v6();
+    expect(made).toContain("ISTIO_TPROXY");
+    const told = await both.run([...forced, ...FLAGS]);
+    expect(told).toMatchObject({ status: 0, err: expect.stringContaining(`"IPv6, iptables of flavour ${flavour}"`) });
+    expect(v6().match(/ISTIO_\w+/g)).toEqual(made.match(/ISTIO_\w+/g));
+    expect((await both.run([...forced, ...FLAGS, "--reconcile"])).status).toBe(0);
+    expect(v6()).not.toMatch(/ISTIO|vm0|nic9/);
+    expect(both.exec(`iptables-${flavour}-save`)).toContain("ISTIO_TPROXY");
+    expect((await both.run([...forced, ...FLAGS])).err).not.toContain("of an earlier run");
+  });
+
   it.skipIf(unusable)("a refusal of the second family takes the first back", async () => {
     iptables("-t", "nat", "-A", "OUTPUT", "-p", "tcp", "--dport", "123", "-j", "ACCEPT");
     const before = rules();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from "vitest";
-import { parseRoutes4, parseRoutes6 } from "../../../src/intercept/routes.ts";
+import { interfaceTo, parseRoutes4, parseRoutes6 } from "../../../src/intercept/routes.ts";
 
 const HEADING = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT";
 
@@ -16,6 +16,22 @@ describe("the kernel's table of routes", () => {
       { destination: { address: "0.0.0.0", prefixLength: 0 }, interface: "net1" },
       { destination: { address: "10.77.0.0", prefixLength: 24 }, interface: "net1" },
     ]);
+  });
+
+  it("names the interface of the longest range that has an address", () => {
+    const range = (address: string, prefixLength: number, name: string) => ({
+      destination: { address, prefixLength },
+      interface: name,
+    });
+    const routes = [
+      range("0.0.0.0", 0, "eth0"),
+      range("::", 0, "six0"),
+      range("10.77.0.0", 24, "net1"),
+      range("fd00::", 16, "net6"),
+    ];
+    const found = ["10.77.0.9", "10.78.0.9", "fd00::9", "2001:db8::9"].map((address) => interfaceTo(address, routes));
+    expect(interfaceTo("10.78.0.9", [])).toBeUndefined();
+    expect(found).toEqual(["net1", "eth0", "net6", "six0"]);
   });
 
   it("gives those of IPv6 without own, multicast and source-dependent ones", () => {
