@@ -5,6 +5,7 @@
 
 #include "bpf-fd.h"
 #include "link.h"
+#include "netns.h"
 
 namespace shunt {
 namespace {
@@ -14,6 +15,13 @@ Napi::Value OpenPinnedProgram(const Napi::CallbackInfo& info) {
   std::string path = args.Text(0, "path");
   if (!args.ok()) return {};
   return Program::FromFd(info.Env(), bpf_obj_get(path.c_str()));
+}
+
+Napi::Value ProgramFromFd(const Napi::CallbackInfo& info) {
+  Args args(info);
+  int fd = args.Fd(0, "fd");
+  if (!args.ok()) return {};
+  return Program::FromFd(info.Env(), Duplicate(fd));
 }
 
 Napi::Value ProgramById(const Napi::CallbackInfo& info) {
@@ -95,6 +103,7 @@ Napi::Value Program::TestRun(const Napi::CallbackInfo& info) {
   uint32_t repeat = args.FieldUnsigned("repeat", 1);
   uint32_t data_size = args.FieldUnsigned("dataOutSize", data ? data->size() : 0);
   uint32_t context_size = args.FieldUnsigned("contextOutSize", context ? context->size() : 0);
+  std::optional<int> netns = args.FieldOptionalFd("netns");
   if (!args.ok()) return {};
 
   std::vector<uint8_t> data_out(data_size);
@@ -113,7 +122,7 @@ Napi::Value Program::TestRun(const Napi::CallbackInfo& info) {
   options.ctx_out = context_size > 0 ? context_out.data() : nullptr;
   options.ctx_size_out = context_size;
   options.repeat = repeat;
-  int status = bpf_prog_test_run_opts(fd(), &options);
+  int status = InNetns(netns, [&] { return bpf_prog_test_run_opts(fd(), &options); });
   if (status < 0) return Status(env, status);
   Napi::Object result = Napi::Object::New(env);
   result.Set("returnValue", options.retval);
@@ -133,6 +142,7 @@ Napi::Value Program::Pin(const Napi::CallbackInfo& info) {
 void DefineProgramFunctions(Napi::Env env, Napi::Object exports) {
   Handle<Program>::Define(env);
   exports.Set("openPinnedProgram", Napi::Function::New<OpenPinnedProgram>(env, "openPinnedProgram"));
+  exports.Set("programFromFd", Napi::Function::New<ProgramFromFd>(env, "programFromFd"));
   exports.Set("programById", Napi::Function::New<ProgramById>(env, "programById"));
 }
 

@@ -168,4 +168,39 @@ struct {
 	__uint(max_entries, EVENT_BYTES);
 } events SEC(".maps");
 
+/*
+ * Namespaces, by cookie, whose connections may be accelerated; the kill switch: without its entry a
+ * connection goes by TCP from the next message on.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_WORKLOADS);
+	__type(key, __u64);
+	__type(value, __u32);
+} accel_netns SEC(".maps");
+
+/* Sockets of applications whose bytes are redirected. They leave when they are closed, never
+ * before. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKHASH);
+	__uint(max_entries, 2 * MAX_ACCEL_FLOWS);
+	__type(key, struct socket_key);
+	__type(value, __u64);
+} accel_socks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_ACCEL_FLOWS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, struct accel_flow);
+} accel_flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct socket_start);
+} accel_starts SEC(".maps");
+
 #endif

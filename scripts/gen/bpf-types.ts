@@ -14,6 +14,9 @@ export interface DescribedObject {
 /** An enumeration of this ending is a set of bits: its fields are plain numbers in C and here. */
 const FLAGS = /_flag$/;
 
+/** Structures of this ending come to a program as its packet, and to no map. */
+const REQUESTS = /_request$/;
+
 /** Source text of src/bpf/generated/types.ts: the same whatever the order of objects and types. */
 export function renderBpfTypes(objects: readonly DescribedObject[]): string {
   const declarations = new Declarations();
@@ -38,6 +41,7 @@ class Declarations {
     }
     for (const type of object.types.all) {
       if (type.kind === "ENUM" && FLAGS.test(type.name)) this.#addFlags(type, object.name);
+      if (type.kind === "STRUCT" && REQUESTS.test(type.name)) this.#addStruct(object.types, type);
     }
   }
 

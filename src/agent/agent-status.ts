@@ -27,6 +27,7 @@ export async function agentStatus(
       reason: worst?.reason || ready.reason,
       ready: ready.ready,
     },
+    acceleration: agent.acceleration.state,
     workloads: [
       ...(await Promise.all(
         workloads.map((workload) => {

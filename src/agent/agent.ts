@@ -11,6 +11,7 @@ import type { ConnectionRecord } from "../proxy/connection-record.ts";
 import type { OpenConnection } from "../proxy/open-connection.ts";
 import { EveryStep } from "../util/every-step.ts";
 import type { Logger } from "../util/log.ts";
+import { AgentAcceleration } from "./acceleration.ts";
 import { DriftWatch } from "./drift-watch.ts";
 import type { WorkloadTrace } from "./scope-lock.ts";
 import { resolveAll } from "./target.ts";
@@ -42,6 +43,7 @@ export class Agent implements AsyncDisposable {
   readonly options: AgentOptions;
   readonly ebpf: EbpfBackend;
   readonly pool: WorkerPool;
+  readonly acceleration: AgentAcceleration;
   readonly workloads = new Map<string, Workload>();
   /** Of workloads that could not be removed altogether. */
   readonly #unremoved: WorkloadTrace[] = [];
@@ -56,6 +58,7 @@ export class Agent implements AsyncDisposable {
     this.ended = ended;
     this.options = options;
     this.pool = pool;
+    this.acceleration = new AgentAcceleration(options.cgroupRoot, options.log);
     this.ebpf = new EbpfBackend({
       name: options.name,
       ...(options.cgroupRoot === undefined ? {} : { cgroupRoot: options.cgroupRoot }),
@@ -171,6 +174,8 @@ export class Agent implements AsyncDisposable {
     for (const name of [...this.workloads.keys()]) await steps.run(() => this.remove(name));
     steps.runSync(() => this.ebpf.remove());
     await steps.run(() => this.pool[Symbol.asyncDispose]());
+    // Last: what its programs have moved may still be read.
+    steps.runSync(() => this.acceleration[Symbol.dispose]());
     steps.throwIfAny("not everything was given back");
   }
 
@@ -180,7 +185,8 @@ export class Agent implements AsyncDisposable {
 
   get #context(): WorkloadContext {
     const { timeouts, log, onTrace, inherited = new Map() } = this.options;
-    return { timeouts, log, ebpf: this.ebpf, pool: this.pool, inherited, ...(onTrace && { onTrace }) };
+    const { ebpf, pool, acceleration } = this;
+    return { timeouts, log, ebpf, pool, acceleration, inherited, ...(onTrace && { onTrace }) };
   }
 
   /** Verdicts of traced workloads go to the log; one that is traced from a reload on is covered as well. */

@@ -2,6 +2,7 @@
 /** enum bpf_attach_type of <linux/bpf.h>, as far as Shunt meets it: user-space interface, the numbers never change. */
 export const AttachType = {
   CgroupSockOps: 3,
+  SkSkbStreamVerdict: 5,
   SkMsgVerdict: 7,
   CgroupInet4Connect: 10,
   CgroupInet6Connect: 11,

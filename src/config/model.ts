@@ -17,6 +17,24 @@ export const FAIL_MODES = ["deny", "direct"] as const;
 /** What happens to new connections while nobody listens on the proxy's port. */
 export type FailMode = (typeof FAIL_MODES)[number];
 
+export const ACCELERATION_MODES = ["off", "auto"] as const;
+/** `auto`: bytes take the fastest way that is safe for their reader, else the proxy copies them. */
+export type AccelerationMode = (typeof ACCELERATION_MODES)[number];
+
+export const ACCELERATION_PATHS = ["direct"] as const;
+export type AccelerationPath = (typeof ACCELERATION_PATHS)[number];
+
+/** How bytes may go past the proxy. */
+export interface AccelerationConfig {
+  readonly mode: AccelerationMode;
+  /** Those that may be taken; copying always may. */
+  readonly paths: readonly AccelerationPath[];
+  /** Original destination ports whose connections are copied. */
+  readonly excludePorts: readonly number[];
+  /** Bytes of one direction that a reader may leave unread before the rest goes by TCP. */
+  readonly budget: number;
+}
+
 export type PortSet = "all" | readonly number[];
 export type CidrSet = "all" | readonly CidrRange[];
 
@@ -101,6 +119,7 @@ export interface WorkloadConfig extends TrafficConfig {
   readonly target: TargetConfig;
   /** Its own, or the agent's. */
   readonly mode: Mode;
+  readonly acceleration: AccelerationConfig;
 }
 
 /** What `exec --config` takes: `exec` makes a scope of its own, so name and target may be absent. */

@@ -8,6 +8,7 @@ import { groupId } from "./group-id.ts";
 import { parseListenAddress } from "./listen-address.ts";
 import { parseMark } from "./mark.ts";
 import type {
+  AccelerationConfig,
   AgentConfig,
   CidrSet,
   DnsConfig,
@@ -30,6 +31,7 @@ type RawTarget = Pick<RawExecWorkload, "netns" | "pid" | "cgroup">;
 
 export function resolveAgent(raw: RawAgent): AgentConfig {
   const mode = raw.mode ?? AGENT_DEFAULTS.mode;
+  const acceleration = resolveAcceleration(raw.acceleration, AGENT_DEFAULTS.acceleration);
   return {
     name: raw.name ?? AGENT_DEFAULTS.name,
     mode,
@@ -40,7 +42,7 @@ export function resolveAgent(raw: RawAgent): AgentConfig {
     logFormat: raw.logFormat ?? AGENT_DEFAULTS.logFormat,
     verifyIntervalMs: known(parseDuration(raw.verifyInterval ?? AGENT_DEFAULTS.verifyInterval)),
     proxy: resolveProxy(raw.proxy),
-    workloads: raw.workloads.map((workload) => resolveWorkload(workload, mode)),
+    workloads: raw.workloads.map((workload) => resolveWorkload(workload, mode, acceleration)),
   };
 }
 
@@ -51,11 +53,17 @@ export function resolveProxy(raw: RawAgent["proxy"]): ProxyConfig {
   };
 }
 
-function resolveWorkload(raw: RawWorkload, mode: Mode): WorkloadConfig {
+/** Field by field: what is not written is as in `defaults`. */
+export function resolveAcceleration(raw: RawAgent["acceleration"], defaults: AccelerationConfig): AccelerationConfig {
+  return { ...defaults, ...withoutUndefined(raw ?? {}) };
+}
+
+function resolveWorkload(raw: RawWorkload, mode: Mode, acceleration: AccelerationConfig): WorkloadConfig {
   return {
     name: raw.name,
     target: known(resolveTarget(raw)),
     mode: raw.mode ?? mode,
+    acceleration: resolveAcceleration(raw.acceleration, acceleration),
     ...resolveTraffic(raw, "istio"),
   };
 }

@@ -145,6 +145,8 @@ export interface NativeProgram extends NativeHandle {
     readonly repeat?: number;
     readonly dataOutSize?: number;
     readonly contextOutSize?: number;
+    /** Network namespace whose lo the packet of a SCHED_CLS program seems to come by; the caller's own when absent. */
+    readonly netns?: number | undefined;
   }):
     | {
         readonly returnValue: number;
@@ -246,6 +248,7 @@ export interface NativeAddon {
   programById(id: number): NativeProgram | Status;
   /** Duplicates an fd of this process (from another thread) into a handle of this environment. */
   mapFromFd(fd: number): NativeMap | Status;
+  programFromFd(fd: number): NativeProgram | Status;
   /** Loads raw instructions (8 bytes each): for probes. */
   loadProgram(options: {
     readonly type: number;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { AccelerationRecord } from "./acceleration.ts";
 import type { Direction } from "./original-destination.ts";
 
 /** How a connection ended; the record's `detail` says more in words. */
@@ -30,4 +31,6 @@ export interface ConnectionRecord {
   readonly detail: string;
   readonly interception: string;
   readonly workload: string;
+  /** Absent where acceleration is off for the workload. */
+  readonly acceleration?: AccelerationRecord | undefined;
 }

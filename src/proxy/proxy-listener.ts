@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Endpoint } from "../net/endpoint.ts";
+import type { Accelerator } from "./acceleration.ts";
 import type { Direction, OriginalDestinationLookup } from "./original-destination.ts";
 
 /** Where the proxy connects to the original destination from. */
@@ -34,6 +35,8 @@ export interface Route extends RouteConfig {
   readonly lookup: OriginalDestinationLookup;
   /** Marks an upstream connection with the client's address as the proxy's own before its SYN leaves. */
   readonly noteOwnFlow?: ((local: Endpoint, remote: Endpoint) => Disposable) | undefined;
+  /** Absent where every connection is copied. */
+  readonly accelerator?: Accelerator | undefined;
 }
 
 /** All but the socket and the functions: plain data that can be sent to a worker. */

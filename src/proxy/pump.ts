@@ -10,6 +10,8 @@ export interface PumpOwner {
   onReset(source: Socket, errnoName: string): void;
   /** One of the two directions of `socket` is over; called before the socket can close by itself. */
   onHalfDone(socket: Socket): void;
+  /** Calls `end`, now or later, when the end of input may be told to `socket`. */
+  whenEndable(socket: Socket, end: () => void): void;
 }
 
 /**
@@ -59,7 +61,7 @@ export class Pump {
     this.#owner.touch();
     if (this.#target.writableLength > 0) return;
     if (this.#ended) {
-      this.#endTarget();
+      this.#owner.whenEndable(this.#target, this.#endTarget);
     } else if (this.#paused) {
       this.#paused = false;
       this.#source.resume();
@@ -73,12 +75,12 @@ export class Pump {
     this.#ended = true;
     this.#owner.touch();
     this.#owner.onHalfDone(this.#source);
-    if (this.#target.writableLength === 0) this.#endTarget();
+    if (this.#target.writableLength === 0) this.#owner.whenEndable(this.#target, this.#endTarget);
   };
 
-  #endTarget(): void {
-    if (this.#target.writableEnded) return;
+  #endTarget = (): void => {
+    if (this.#target.writableEnded || this.#target.destroyed) return;
     this.#owner.onHalfDone(this.#target);
     this.#target.end();
-  }
+  };
 }

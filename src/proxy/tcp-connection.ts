@@ -12,6 +12,7 @@ import { type Endpoint, formatEndpoint, unmapAddress } from "../net/endpoint.ts"
 import { closeInOrder, resetSocket } from "../net/reset-socket.ts";
 import { socketFd } from "../net/socket-fd.ts";
 import { planConnect, wouldLoop } from "./connect-plan.ts";
+import { ConnectionAcceleration } from "./connection-acceleration.ts";
 import type { ConnectionRecord, Outcome } from "./connection-record.ts";
 import type { OpenConnection } from "./open-connection.ts";
 import type { OriginalDestination } from "./original-destination.ts";
@@ -46,6 +47,7 @@ export class TcpConnection implements PumpOwner, ConnectObserver {
   #upstream: Socket | undefined;
   #toUpstream: Pump | undefined;
   #toDownstream: Pump | undefined;
+  #acceleration: ConnectionAcceleration | undefined;
   #openSockets = 1;
   #downstreamHalves = 2;
   #upstreamHalves = 2;
@@ -96,6 +98,12 @@ export class TcpConnection implements PumpOwner, ConnectObserver {
 
   touch(): void {
     this.#lastActive = this.#host.wheel.time;
+    this.#acceleration?.touch(this.#toUpstream?.bytes ?? 0, this.#toDownstream?.bytes ?? 0);
+  }
+
+  whenEndable(socket: Socket, end: () => void): void {
+    if (this.#acceleration) this.#acceleration.whenRead(socket, end, false);
+    else end();
   }
 
   onReset(source: Socket, errnoName: string): void {
@@ -110,12 +118,12 @@ export class TcpConnection implements PumpOwner, ConnectObserver {
 
   /** Read from the downstream. */
   get bytesReceived(): number {
-    return this.#toUpstream?.bytes ?? 0;
+    return (this.#toUpstream?.bytes ?? 0) + (this.#acceleration?.received ?? 0);
   }
 
   /** Read from the upstream, and written downstream but for what is still queued. */
   get bytesSent(): number {
-    return this.#toDownstream?.bytes ?? 0;
+    return (this.#toDownstream?.bytes ?? 0) + (this.#acceleration?.sent ?? 0);
   }
 
   describe(): OpenConnection {
@@ -164,6 +172,7 @@ export class TcpConnection implements PumpOwner, ConnectObserver {
     this.#openSockets++;
     upstream.on("error", this.#onUpstreamError);
     upstream.on("close", this.#onClose);
+    this.#acceleration = this.#accelerate(upstream);
     this.#toUpstream = new Pump(this.#downstream, upstream, this);
     this.#toDownstream = new Pump(upstream, this.#downstream, this);
     this.#host.wheel.clear(this.#timer);
@@ -171,6 +180,12 @@ export class TcpConnection implements PumpOwner, ConnectObserver {
     this.#armIdle(this.#settings.idleTimeoutMs);
     this.#toUpstream.start();
     this.#toDownstream.start();
+  }
+
+  #accelerate(upstream: Socket): ConnectionAcceleration | undefined {
+    const { accelerator, direction } = this.#listener;
+    if (!accelerator || !this.#original) return undefined;
+    return new ConnectionAcceleration(accelerator, direction, this.#downstream, upstream, this.#original);
   }
 
   onConnectFailed(failure: ConnectFailure): void {
@@ -191,6 +206,7 @@ export class TcpConnection implements PumpOwner, ConnectObserver {
     // Chunks do not move the timer, they only note the time.
     const leftMs = this.#lastActive + idleTimeoutMs - this.#host.wheel.time;
     if (idleTimeoutMs === 0 || leftMs > 0) return this.#armIdle(leftMs);
+    if (this.#acceleration?.hasMoved()) return this.rearm();
     const detail = `idle for ${idleTimeoutMs} ms`;
     if (!this.#toUpstream?.isFlushed || !this.#toDownstream?.isFlushed) return this.#fail("timeout", detail);
     // Nothing is lost, so FIN will do: a pool of idle connections takes it for what it is.
@@ -213,6 +229,7 @@ export class TcpConnection implements PumpOwner, ConnectObserver {
     if (--this.#openSockets > 0) return;
     this.#host.wheel.clear(this.#timer);
     this.#settle("closed", "");
+    this.#acceleration?.end();
     this.#host.ended(this, this.#record());
   };
 
@@ -221,8 +238,14 @@ export class TcpConnection implements PumpOwner, ConnectObserver {
     this.#settle(outcome, detail);
     this.#attempt?.cancel();
     this.#attempt = undefined;
-    if (this.#upstream) resetSocket(this.#upstream);
-    resetSocket(this.#downstream);
+    if (this.#upstream) this.#reset(this.#upstream);
+    this.#reset(this.#downstream);
+  }
+
+  #reset(socket: Socket): void {
+    if (!this.#acceleration) return resetSocket(socket);
+    socket.pause();
+    this.#acceleration.whenRead(socket, () => resetSocket(socket), true);
   }
 
   #settle(outcome: Outcome, detail: string): void {
@@ -248,6 +271,7 @@ export class TcpConnection implements PumpOwner, ConnectObserver {
       detail: this.#detail,
       interception: this.#interception(),
       workload: this.#listener.workload,
+      ...(this.#acceleration && { acceleration: this.#acceleration.record() }),
     };
   }
 

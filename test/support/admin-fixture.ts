@@ -38,6 +38,7 @@ export const aStatus: StatusReport = {
     reason: "all hooks are there",
     ready: true,
   },
+  acceleration: { state: "idle", reason: "no workload asks for it" },
   workloads: [
     {
       name: "blue",

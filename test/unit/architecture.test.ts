@@ -14,10 +14,12 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   telemetry: ["util"],
   // The data path knows no interception: agent hands it what it needs.
   proxy: ["net", "util"],
+  // Nor does it know how bytes go past it.
+  accelerate: ["bpf", "native", "net", "util"],
   dns: ["net", "native", "util"],
   intercept: ["bpf", "net", "native", "util"],
   admin: ["config", "util"],
-  agent: ["admin", "bpf", "config", "dns", "intercept", "native", "net", "proxy", "telemetry", "util"],
+  agent: ["accelerate", "admin", "bpf", "config", "dns", "intercept", "native", "net", "proxy", "telemetry", "util"],
   cli: ["agent", "config", "intercept", "util"],
   // It composes: the agent's actions go into the command line.
   "main.ts": ["agent", "cli"],

@@ -2,6 +2,7 @@
 
 import type { ExecOptions } from "../../config/command-options.ts";
 import type { WorkloadConfig } from "../../config/model.ts";
+import { AGENT_DEFAULTS } from "../../config/presets.ts";
 import { Cgroup2Mount } from "../../intercept/cgroup2-mount.ts";
 import { OWN_NETNS } from "../../intercept/network-namespace.ts";
 import { RecordFile } from "../../telemetry/record-file.ts";
@@ -98,6 +99,8 @@ function workloadOf(options: ExecOptions, name: string, cgroup: string): Workloa
   return {
     ...workload,
     mode: options.mode,
+    // The other end's proxy is never the command's own.
+    acceleration: AGENT_DEFAULTS.acceleration,
     // Several may run with one file at a time, and rules are told apart by the name.
     name: workload.name === undefined ? name : `${workload.name}${name.slice("exec".length)}`,
     target: { kind: "cgroup", path: cgroup, ...(netns === undefined ? {} : { netns }) },

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isDeepStrictEqual } from "node:util";
+import { FlowDriver } from "../../accelerate/flow-driver.ts";
 import {
   createOriginalDestinationLookup,
   interceptionOf,
@@ -7,6 +8,7 @@ import {
 } from "../../intercept/original-destination.ts";
 import { createOwnFlowNoter, type OwnFlowNoter } from "../../intercept/own-flows.ts";
 import type { Route } from "../../proxy/proxy-listener.ts";
+import { acceleratorFor } from "./driven-flow.ts";
 import type { WorkerListener } from "./worker-protocol.ts";
 
 /** What one listener of this thread needs of the kernel's maps, opened as its description asks for it. */
@@ -14,11 +16,13 @@ export class ListenerHandles implements Disposable {
   #lookups: readonly OriginalDestinationLookup[] = [];
   #noter: OwnFlowNoter | undefined;
   readonly #formerNoters: OwnFlowNoter[] = [];
+  #driver: FlowDriver | undefined;
+  readonly #formerDrivers: FlowDriver[] = [];
   #described: Partial<WorkerListener> = {};
 
   /** The route of connections accepted from now on. */
   route(listener: WorkerListener): Route {
-    const { workload, mark, source, ownPorts, originals, ownFlows } = listener;
+    const { workload, mark, source, ownPorts, originals, ownFlows, acceleration, direction, netnsFd } = listener;
     if (!isDeepStrictEqual(originals, this.#described.originals)) {
       const before = this.#lookups;
       this.#lookups = originals.map(createOriginalDestinationLookup);
@@ -30,6 +34,11 @@ export class ListenerHandles implements Disposable {
       if (this.#noter) this.#formerNoters.push(this.#noter);
       this.#noter = createOwnFlowNoter(ownFlows);
     }
+    if (!isDeepStrictEqual(acceleration, this.#described.acceleration)) {
+      // Kept to the end, as the noters: flows go on asking it.
+      if (this.#driver) this.#formerDrivers.push(this.#driver);
+      this.#driver = acceleration && new FlowDriver(acceleration, netnsFd);
+    }
     this.#described = listener;
     const [first] = originals;
     return {
@@ -40,6 +49,7 @@ export class ListenerHandles implements Disposable {
       interception: first === undefined ? "unknown" : interceptionOf(first),
       lookup: firstOf(this.#lookups),
       noteOwnFlow: this.#noter,
+      accelerator: this.#driver && acceleratorFor(direction, this.#driver),
     };
   }
 
@@ -47,8 +57,11 @@ export class ListenerHandles implements Disposable {
     for (const lookup of this.#lookups) lookup[Symbol.dispose]();
     for (const noter of this.#formerNoters.splice(0)) noter[Symbol.dispose]();
     this.#noter?.[Symbol.dispose]();
+    for (const driver of this.#formerDrivers.splice(0)) driver[Symbol.dispose]();
+    this.#driver?.[Symbol.dispose]();
     this.#lookups = [];
     this.#noter = undefined;
+    this.#driver = undefined;
   }
 }
 

@@ -6,6 +6,7 @@
  * closes its own once the worker has answered or died, so that no number is ever closed twice. `netnsFd` is used as
  * it is: main keeps it open until the listener has been removed. Map fds are duplicated by mapFromFd.
  */
+import type { AccelerationSource } from "../../accelerate/acceleration-source.ts";
 import type { OriginalDestinationSource } from "../../intercept/original-destination.ts";
 import type { OwnFlowsSource } from "../../intercept/own-flows.ts";
 import type { ConnectionRecord } from "../../proxy/connection-record.ts";
@@ -18,6 +19,8 @@ export interface WorkerListener extends Omit<ListenerConfig, "interception"> {
   readonly originals: readonly OriginalDestinationSource[];
   /** For source "preserve" under sk_lookup. */
   readonly ownFlows?: OwnFlowsSource | undefined;
+  /** Absent where every connection is copied. */
+  readonly acceleration?: AccelerationSource | undefined;
 }
 
 /** A request has a number, and exactly one answer. */

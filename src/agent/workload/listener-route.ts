@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { AccelerationSource } from "../../accelerate/acceleration-source.ts";
 import type { WorkloadConfig } from "../../config/model.ts";
 import type { Direction } from "../../intercept/backend.ts";
 import type { OriginalDestinationSource } from "../../intercept/original-destination.ts";
@@ -22,11 +23,12 @@ export interface RouteFacts {
   readonly ownPorts: readonly number[];
   readonly timeouts: ProxyTimeouts;
   readonly source: ConnectionsSource;
+  readonly acceleration: AccelerationSource | undefined;
 }
 
 /** What the proxy does with connections of a direction. */
 export function routeFor(direction: Direction, config: WorkloadConfig, facts: RouteFacts): ListenerRoute {
-  const { source, ownPorts, timeouts } = facts;
+  const { source, ownPorts, timeouts, acceleration } = facts;
   const preserve = direction === "inbound" && config.inbound.preserveSource;
   const ownFlows = preserve ? source.ownFlows() : undefined;
   return {
@@ -37,6 +39,8 @@ export function routeFor(direction: Direction, config: WorkloadConfig, facts: Ro
     ownPorts,
     originals: inOrder(source.originals(direction)),
     ...(ownFlows === undefined ? {} : { ownFlows }),
+    // Always there, as what a listener had before stays where nothing is said.
+    acceleration,
     ...timeouts,
   };
 }

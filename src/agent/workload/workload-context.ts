@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { EbpfBackend } from "../../intercept/ebpf/backend.ts";
 import type { Logger } from "../../util/log.ts";
+import type { AgentAcceleration } from "../acceleration.ts";
 import type { WorkloadTrace } from "../scope-lock.ts";
 import type { WorkerPool } from "../workers/worker-pool.ts";
 
@@ -14,6 +15,7 @@ export interface ProxyTimeouts {
 export interface WorkloadContext {
   readonly ebpf: EbpfBackend;
   readonly pool: WorkerPool;
+  readonly acceleration: AgentAcceleration;
   readonly timeouts: ProxyTimeouts;
   readonly log: Logger;
   /** What an agent of this name left that was killed, by namespace path: ours to undo, at the end. */

@@ -35,9 +35,12 @@ export class WorkloadEndpoints {
   readonly #dns: WorkloadDns;
   readonly #external: ExternalProxy;
 
+  readonly #netns: NetworkNamespace;
+
   /** `onReplacement`: see ProxyListeners. */
   constructor(context: WorkloadContext, netns: NetworkNamespace, onReplacement: (socket: InboundListener) => void) {
     this.#context = context;
+    this.#netns = netns;
     this.#listeners = new ProxyListeners(netns, context.pool, onReplacement);
     this.#dns = new WorkloadDns(netns, context.log);
     this.#external = new ExternalProxy(netns, context.log);
@@ -139,11 +142,14 @@ export class WorkloadEndpoints {
     const steps = new EveryStep();
     await steps.run(() => this.#listeners.close());
     await steps.run(() => this.#dns.close());
+    steps.runSync(() => this.#context.acceleration.forget(this.#netns));
     steps.throwIfAny("listeners not closed");
   }
 
   #route(direction: Direction, { config, listeners }: EndpointSet, source: ConnectionsSource): ListenerRoute {
     const ownPorts = this.#listeners.portsWith(listeners);
-    return routeFor(direction, config, { ownPorts, timeouts: this.#context.timeouts, source });
+    const { timeouts } = this.#context;
+    const acceleration = this.#context.acceleration.sourceFor(config, this.#netns);
+    return routeFor(direction, config, { ownPorts, timeouts, source, acceleration });
   }
 }

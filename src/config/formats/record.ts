@@ -12,6 +12,8 @@ export const OUTCOMES = [
   "worker-lost",
 ] as const;
 
+export const DATA_PATHS = ["direct", "leg", "splice", "copy"] as const;
+
 /** One line of the record file. Fields are only ever added, so readers must bear ones they don't know. */
 export const recordSchema = z
   .object({
@@ -32,5 +34,14 @@ export const recordSchema = z
       .string()
       .meta({ description: "how the connection came to the proxy", examples: ["ebpf", "iptables"] }),
     workload: z.string().meta({ description: "name of the workload" }),
+    acceleration: z
+      .object({
+        sent: z.enum(DATA_PATHS).meta({ description: "way of the bytes to the downstream" }),
+        received: z.enum(DATA_PATHS).meta({ description: "way of the bytes from the downstream" }),
+        reason: z.string().meta({ description: "what kept it from a faster one; `none` where nothing did" }),
+      })
+      .readonly()
+      .optional()
+      .meta({ description: "how the bytes went; absent where acceleration is off" }),
   })
   .meta({ title: "Shunt connection record", description: "One line of the file named by --record." });

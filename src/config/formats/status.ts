@@ -72,6 +72,12 @@ export const statusSchema = z
       reason: z.string().meta({ description: "why this mode" }),
       ready: z.boolean(),
     }),
+    acceleration: z.object({
+      state: z.enum(["idle", "on", "off", "unavailable"]).meta({
+        description: "`idle`: no workload asks for it; `off`: switched off by hand; `unavailable`: bytes are copied",
+      }),
+      reason: z.string(),
+    }),
     workloads: z.array(workload),
     workers: z.array(worker),
     hostAdditions: z.array(hostAddition),

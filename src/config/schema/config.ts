@@ -6,7 +6,7 @@
  */
 import { z } from "zod";
 import { LOG_FORMATS, LOG_LEVELS } from "../../util/log.ts";
-import { DNS_CAPTURES, FAIL_MODES, MODES } from "../model.ts";
+import { ACCELERATION_MODES, ACCELERATION_PATHS, DNS_CAPTURES, FAIL_MODES, MODES } from "../model.ts";
 import { AGENT_DEFAULTS, PRESET_NAMES, PRESETS } from "../presets.ts";
 import * as v from "./values.ts";
 
@@ -119,9 +119,35 @@ const target = {
 
 const name = v.workloadName.meta({ description: "name of the workload, unique in the file" });
 
+const acceleration = field(
+  mapping({
+    mode: field(
+      v.oneOf(ACCELERATION_MODES),
+      "`auto`: bytes go past the proxies where both ends' are this agent's and that is safe for the reader",
+      AGENT_DEFAULTS.acceleration.mode,
+    ),
+    paths: field(
+      v.someOf(ACCELERATION_PATHS),
+      "ways that bytes may take; the proxy may always copy them",
+      AGENT_DEFAULTS.acceleration.paths,
+    ),
+    excludePorts: field(
+      v.ports,
+      "original destination ports whose connections are copied",
+      AGENT_DEFAULTS.acceleration.excludePorts,
+    ),
+    budget: field(
+      v.byteCount,
+      "bytes of one direction that a reader may leave unread before the rest goes by TCP",
+      AGENT_DEFAULTS.acceleration.budget,
+    ),
+  }),
+  "bytes past the proxies; what a workload leaves out is the agent's",
+);
+
 const ownMode = field(v.oneOf(MODES), "how this workload's traffic is steered, instead of the agent's `mode`");
 
-export const workloadSchema = mapping({ name, ...target, mode: ownMode, ...traffic }).meta({
+export const workloadSchema = mapping({ name, ...target, mode: ownMode, acceleration, ...traffic }).meta({
   oneOf: [{ required: ["pid"] }, { anyOf: [{ required: ["netns"] }, { required: ["cgroup"] }] }],
 });
 
@@ -145,6 +171,7 @@ const settings = {
     "how often what is in force is compared with what should be, and repaired; 0s for only at a reload",
     AGENT_DEFAULTS.verifyInterval,
   ),
+  acceleration,
   proxy: field(
     mapping({
       connectTimeout: field(

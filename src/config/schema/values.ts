@@ -44,7 +44,13 @@ export const userId = integer("a user or group id (0 … 4294967294)", 0, 4_294_
 export const userIds = z.union([userId, z.array(userId)], isNot("a user or group id, or a list of them"));
 export const processId = integer("a process id (1 … 4194304)", 1, 4_194_304);
 export const workerCount = integer("a number of worker threads (1 … 256)", 1, 256);
+/** SO_RCVBUF of most machines and more, and far from the memory of one. */
+export const byteCount = integer("a number of bytes (65536 … 1073741824)", 65_536, 1_073_741_824);
 export const oneOf = choice;
+
+export function someOf<const Values extends readonly [string, ...string[]]>(values: Values) {
+  return z.array(choice(values), isNot(`a list of ${values.join(", ")}`));
+}
 
 export const portSet = z.union(
   [z.literal("*"), z.array(z.union([z.literal("*"), destinationPort], isNot("a port (1 … 65535)")))],

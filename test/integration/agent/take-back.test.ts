@@ -5,7 +5,7 @@ import { WorkerPool } from "../../../src/agent/workers/worker-pool.ts";
 import type { ListenerRoute } from "../../../src/agent/workload/listener-group.ts";
 import { type ListenerSet, ProxyListeners } from "../../../src/agent/workload/proxy-listeners.ts";
 import { LINGER_MS } from "../../../src/agent/workload/workload-context.ts";
-import { PRESETS } from "../../../src/config/presets.ts";
+import { AGENT_DEFAULTS, PRESETS } from "../../../src/config/presets.ts";
 import { NetworkNamespace } from "../../../src/intercept/network-namespace.ts";
 import { listens } from "../../support/external-proxy.ts";
 import { eventually } from "../../support/inbox.ts";
@@ -48,7 +48,7 @@ afterEach(async () => {
 
 async function begun(port: number): Promise<ListenerSet> {
   const target = { kind: "netns" as const, path: netns.path };
-  const config = { name: "app", target, mode: "ebpf" as const, ...traffic };
+  const config = { name: "app", target, mode: "ebpf" as const, acceleration: AGENT_DEFAULTS.acceleration, ...traffic };
   const set = listeners.open(
     { ...config, outbound: { ...traffic.outbound, port }, inbound: { ...traffic.inbound, enabled: false } },
     REACHES,

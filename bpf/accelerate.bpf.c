@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Acceleration: bytes go from the socket of one application straight into the receive queue of the
+ * other one's, past both proxies and the TCP stack.
+ *
+ * Order is kept because a message is redirected only while no byte sent by TCP is unread at the
+ * other end (`gate_is_open`): what goes by TCP later is read after what was redirected earlier, as
+ * the kernel's recvmsg drains the redirected queue first (tcp_bpf_recvmsg, net/ipv4/tcp_bpf.c).
+ * Everything else goes by TCP through the proxies, as if there were no acceleration.
+ */
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_core_read.h>
+#include "types.h"
+#include "limits.h"
+#include "maps.h"
+#include "addr.h"
+#include "kernel.h"
+
+/* include/uapi/asm-generic/fcntl.h; sparc and mips have others, and are not supported. */
+#define O_NONBLOCK 04000
+/* Low bits of sk_user_data that are flags (include/net/sock.h). */
+#define USER_DATA_FLAGS	     7UL
+
+#define TCP_ESTABLISHED	     1
+
+/*
+ * The socket at the noted address is still the one that was noted. Its memory may have become that
+ * of another socket (SLAB_TYPESAFE_BY_RCU), whose cookie differs.
+ */
+static __always_inline int is_alive(const struct accel_end *end)
+{
+	struct sock *sk = (struct sock *)end->socket;
+
+	return (__u64)BPF_CORE_READ(sk, __sk_common.skc_cookie.counter) == end->cookie &&
+	       BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_ESTABLISHED;
+}
+
+static __always_inline int is_non_blocking(const struct sock *sk)
+{
+	return (BPF_CORE_READ(sk, sk_socket, file, f_flags) & O_NONBLOCK) != 0;
+}
+
+/* Redirected bytes wait to be read. */
+static __always_inline int has_redirected(const struct sock *sk)
+{
+	struct sk_psock *psock =
+		(struct sk_psock *)((__u64)BPF_CORE_READ(sk, sk_user_data) & ~USER_DATA_FLAGS);
+
+	if (!psock)
+		return 0;
+	return (__u64)BPF_CORE_READ(psock, ingress_msg.next) !=
+	       (__u64)psock + bpf_core_field_offset(struct sk_psock, ingress_msg);
+}
+
+/* Every byte that `from` has sent by TCP has been read at `to`. */
+static __always_inline int gate_is_open(const struct accel_end *from, const struct accel_end *to)
+{
+	struct tcp_sock *sender = (struct tcp_sock *)from->socket;
+	struct tcp_sock *reader = (struct tcp_sock *)to->socket;
+	__u32 sent = BPF_CORE_READ(sender, write_seq) - from->sent;
+	__u32 read = BPF_CORE_READ(reader, copied_seq) - to->read;
+
+	return sent == read;
+}
+
+static __always_inline int never(struct accel_end *end, enum accel_reason reason)
+{
+	end->state = ACCEL_STATE_NEVER;
+	end->reason = reason;
+	end->open = 0;
+	return SK_PASS;
+}
+
+static __always_inline int by_tcp(struct accel_end *end)
+{
+	end->tcp_messages++;
+	end->open = 0;
+	return SK_PASS;
+}
+
+/* Runs for each send() on a socket in accel_socks, in the sender's context with its socket locked.
+ */
+SEC("sk_msg")
+int steer(struct sk_msg_md *msg)
+{
+	struct socket_start *start;
+	struct accel_end *from, *to;
+	struct accel_flow *flow;
+	struct sock *reader;
+	struct bpf_sock *sk = msg->sk;
+
+	if (!sk)
+		return SK_PASS;
+	start = bpf_sk_storage_get(&accel_starts, sk, 0, 0);
+	if (!start)
+		return SK_PASS;
+	flow = bpf_map_lookup_elem(&accel_flows, &start->flow);
+	if (!flow)
+		return SK_PASS;
+	if (start->side == ACCEL_SIDE_CLIENT) {
+		from = &flow->ends[ACCEL_SIDE_CLIENT];
+		to = &flow->ends[ACCEL_SIDE_SERVER];
+	} else {
+		from = &flow->ends[ACCEL_SIDE_SERVER];
+		to = &flow->ends[ACCEL_SIDE_CLIENT];
+	}
+	if (from->state != ACCEL_STATE_ENROLLED)
+		return SK_PASS;
+	if (!bpf_map_lookup_elem(&accel_netns, &from->key.netns))
+		return never(from, ACCEL_REASON_SWITCHED_OFF);
+	if (to->state != ACCEL_STATE_ENROLLED)
+		return by_tcp(from);
+	if (!is_alive(to))
+		return never(from, ACCEL_REASON_PEER_GONE);
+	reader = (struct sock *)to->socket;
+	if (!is_non_blocking(reader))
+		return never(from, ACCEL_REASON_BLOCKING);
+	if ((__u32)BPF_CORE_READ(reader, sk_backlog.rmem_alloc.counter) + msg->size >
+	    flow->budget) {
+		from->over_budget++;
+		return by_tcp(from);
+	}
+	if (!from->open && !gate_is_open(from, to))
+		return by_tcp(from);
+	if (bpf_msg_redirect_hash(msg, &accel_socks, &to->key, BPF_F_INGRESS) != SK_PASS)
+		return never(from, ACCEL_REASON_PEER_GONE);
+	from->open = 1;
+	from->redirected_bytes += msg->size;
+	from->redirected_messages++;
+	return SK_PASS;
+}
+
+/*
+ * Does nothing, and is attached where the kernel counts unread bytes (FIONREAD) of sockets in a map
+ * rightly only if they have such a program (since 929e30f93125).
+ */
+SEC("sk_skb/stream_verdict")
+int pass_stream(struct __sk_buff *skb)
+{
+	return SK_PASS;
+}
+
+/* Notes where the byte counters of a connection begin, while nobody can have sent anything yet. */
+SEC("sockops")
+int note_start(struct bpf_sock_ops *ctx)
+{
+	struct socket_start *start;
+	struct bpf_sock *sk;
+	struct tcp_sock *tp;
+	__u64 netns;
+
+	if (ctx->op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB &&
+	    ctx->op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
+		return 1;
+	netns = bpf_get_netns_cookie(ctx);
+	if (!bpf_map_lookup_elem(&accel_netns, &netns))
+		return 1;
+	sk = ctx->sk;
+	if (!sk)
+		return 1;
+	tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return 1;
+	start = bpf_sk_storage_get(&accel_starts, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!start)
+		return 1;
+	start->cookie = bpf_get_socket_cookie(ctx);
+	start->sent = tp->write_seq;
+	start->read = tp->copied_seq;
+	return 1;
+}
+
+static __always_inline struct bpf_sock *find(struct __sk_buff *skb, const struct socket_key *key)
+{
+	struct bpf_sock_tuple tuple = {};
+
+	/* The tuple is that of a packet to the socket. */
+	if (key->family == AF_INET) {
+		tuple.ipv4.saddr = key->remote.word[3];
+		tuple.ipv4.daddr = key->local.word[3];
+		tuple.ipv4.sport = key->remote_port;
+		tuple.ipv4.dport = key->local_port;
+		return bpf_sk_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	}
+	__builtin_memcpy(tuple.ipv6.saddr, &key->remote, sizeof(key->remote));
+	__builtin_memcpy(tuple.ipv6.daddr, &key->local, sizeof(key->local));
+	tuple.ipv6.sport = key->remote_port;
+	tuple.ipv6.dport = key->local_port;
+	return bpf_sk_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
+}
+
+/* The same number at both ends of the connection between the proxies. */
+static __always_inline __u64 flow_of_start(const struct socket_start *start, enum accel_side side)
+{
+	__u64 client = side == ACCEL_SIDE_CLIENT ? start->sent : start->read;
+	__u64 server = side == ACCEL_SIDE_CLIENT ? start->read : start->sent;
+
+	return client << 32 | server;
+}
+
+static __always_inline __u64 flow_of_outer(struct __sk_buff *skb,
+					   const struct accel_request *request)
+{
+	struct bpf_sock *outer = find(skb, &request->outer);
+	struct socket_start *start;
+	__u64 flow = 0;
+
+	if (!outer)
+		return 0;
+	start = bpf_sk_storage_get(&accel_starts, outer, 0, 0);
+	if (start)
+		flow = flow_of_start(start, request->side);
+	bpf_sk_release(outer);
+	return flow;
+}
+
+/* What still keeps a socket out of the map; ACCEL_REASON_NONE when nothing does. */
+static __always_inline enum accel_reason hindrance(struct tcp_sock *tp)
+{
+	struct sock *sk = (struct sock *)tp;
+
+	if (BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_ESTABLISHED)
+		return ACCEL_REASON_NOT_ESTABLISHED;
+	if (!BPF_CORE_READ(sk, sk_socket, file))
+		return ACCEL_REASON_NOT_ACCEPTED;
+	if (!is_non_blocking(sk))
+		return ACCEL_REASON_BLOCKING;
+	if (BPF_CORE_READ(tp, rcv_nxt) != BPF_CORE_READ(tp, copied_seq))
+		return ACCEL_REASON_UNREAD;
+	return ACCEL_REASON_NONE;
+}
+
+static __always_inline int has_unread(struct bpf_sock *app)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(app);
+
+	return tp && has_redirected((struct sock *)tp);
+}
+
+static __always_inline int is_final(enum accel_reason reason)
+{
+	return reason == ACCEL_REASON_NOT_ESTABLISHED || reason == ACCEL_REASON_BLOCKING;
+}
+
+static __always_inline void advance_end(struct accel_request *request, struct bpf_sock *app,
+					struct socket_start *start, struct accel_end *own,
+					const struct accel_end *peer)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(app);
+	enum accel_reason reason;
+
+	if (!tp)
+		return;
+	reason = hindrance(tp);
+	if (reason != ACCEL_REASON_NONE) {
+		own->reason = reason;
+		if (is_final(reason))
+			own->state = ACCEL_STATE_NEVER;
+		return;
+	}
+	if (own->state == ACCEL_STATE_UNKNOWN) {
+		own->key = request->app;
+		own->socket = (__u64)tp;
+		own->cookie = start->cookie;
+		own->sent = start->sent;
+		own->read = start->read;
+		own->state = ACCEL_STATE_READY;
+	}
+	if (peer->state != ACCEL_STATE_READY && peer->state != ACCEL_STATE_ENROLLED) {
+		own->reason = ACCEL_REASON_PEER_UNKNOWN;
+		return;
+	}
+	start->flow = request->flow;
+	start->side = request->side;
+	if (bpf_map_update_elem(&accel_socks, &own->key, app, BPF_NOEXIST)) {
+		own->state = ACCEL_STATE_NEVER;
+		own->reason = ACCEL_REASON_REFUSED;
+		return;
+	}
+	own->reason = ACCEL_REASON_NONE;
+	own->state = ACCEL_STATE_ENROLLED;
+}
+
+static __always_inline void advance_flow(struct __sk_buff *skb, struct accel_request *request)
+{
+	struct accel_flow fresh = {}, *flow;
+	struct socket_start *start;
+	struct accel_end *own, *peer;
+	struct bpf_sock *app;
+
+	request->reason = ACCEL_REASON_NO_START;
+	if (!request->flow)
+		request->flow = flow_of_outer(skb, request);
+	if (!request->flow)
+		return;
+	flow = bpf_map_lookup_elem(&accel_flows, &request->flow);
+	if (!flow) {
+		fresh.budget = request->budget;
+		bpf_map_update_elem(&accel_flows, &request->flow, &fresh, BPF_NOEXIST);
+		flow = bpf_map_lookup_elem(&accel_flows, &request->flow);
+		request->reason = ACCEL_REASON_MAP_FULL;
+		if (!flow)
+			return;
+	}
+	own = &flow->ends[request->side == ACCEL_SIDE_SERVER];
+	peer = &flow->ends[request->side != ACCEL_SIDE_SERVER];
+	app = find(skb, &request->app);
+	if (!app) {
+		own->reason = ACCEL_REASON_NOT_FOUND;
+		if (own->state != ACCEL_STATE_NEVER && own->state != ACCEL_STATE_UNKNOWN)
+			own->state = ACCEL_STATE_NEVER;
+	} else {
+		start = bpf_sk_storage_get(&accel_starts, app, 0, 0);
+		if (!start) {
+			own->state = ACCEL_STATE_NEVER;
+			own->reason = ACCEL_REASON_NO_START;
+		} else if (own->state == ACCEL_STATE_UNKNOWN || own->state == ACCEL_STATE_READY) {
+			advance_end(request, app, start, own, peer);
+		}
+		request->unread = has_unread(app);
+		bpf_sk_release(app);
+	}
+	request->state = own->state;
+	request->reason = own->reason;
+	request->peer_state = peer->state;
+}
+
+static __always_inline void leave_flow(const struct accel_request *request)
+{
+	struct accel_flow *flow = bpf_map_lookup_elem(&accel_flows, &request->flow);
+	__u32 both = 1 << ACCEL_SIDE_CLIENT | 1 << ACCEL_SIDE_SERVER;
+
+	if (!flow)
+		return;
+	flow->left |= 1 << (request->side == ACCEL_SIDE_SERVER);
+	if (flow->left == both ||
+	    flow->ends[request->side != ACCEL_SIDE_SERVER].state == ACCEL_STATE_UNKNOWN)
+		bpf_map_delete_elem(&accel_flows, &request->flow);
+}
+
+/*
+ * Not attached anywhere: a proxy runs it (BPF_PROG_TEST_RUN) in the namespace of its workload, with
+ * a struct accel_request for a packet. A program of this type may look sockets up and put them into
+ * a map, also sockets that are not the caller's, and sees their state while nothing can change it.
+ */
+SEC("tc")
+int advance(struct __sk_buff *skb)
+{
+	struct accel_request *request = (void *)(long)skb->data;
+
+	if ((void *)(request + 1) > (void *)(long)skb->data_end)
+		return TC_ACT_SHOT;
+	if (request->action == ACCEL_ACTION_LEAVE)
+		leave_flow(request);
+	else
+		advance_flow(skb, request);
+	return TC_ACT_OK;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

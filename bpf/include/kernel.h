@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The few fields of the kernel's own structures that are read. Their places are those of the
+ * running kernel: libbpf corrects every access by its BTF (CO-RE), so an object with this header
+ * needs CONFIG_DEBUG_INFO_BTF.
+ */
+#ifndef SHUNT_KERNEL_H
+#define SHUNT_KERNEL_H
+
+#include <linux/types.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpadded"
+
+typedef struct {
+	int counter;
+} atomic_t;
+
+typedef struct {
+	__s64 counter;
+} atomic64_t;
+
+/* include/linux/fs.h */
+struct file {
+	unsigned int f_flags;
+};
+
+/* include/linux/net.h */
+struct socket {
+	struct file *file;
+};
+
+/* include/net/sock.h */
+struct sock_common {
+	unsigned char skc_state;
+	atomic64_t skc_cookie;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	struct {
+		atomic_t rmem_alloc;
+	} sk_backlog;
+	struct socket *sk_socket;
+	void *sk_user_data;
+};
+
+/* include/linux/list.h */
+struct list_head {
+	struct list_head *next;
+};
+
+/* include/linux/skmsg.h */
+struct sk_psock {
+	struct list_head ingress_msg;
+};
+
+/* include/linux/tcp.h; begins with its struct sock */
+struct tcp_sock {
+	__u32 write_seq;
+	__u32 copied_seq;
+	__u32 rcv_nxt;
+};
+
+#pragma clang diagnostic pop
+#pragma clang attribute pop
+
+#endif

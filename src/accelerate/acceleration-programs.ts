@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+import { closeSync, openSync } from "node:fs";
+import { AttachType } from "../bpf/attach-type.ts";
+import type { BpfObject } from "../bpf/bpf-object.ts";
+import type { AccelFlow } from "../bpf/generated/types.ts";
+import type { NativeLink } from "../native/addon.ts";
+import { check } from "../native/status.ts";
+import { openAccelerateObject } from "./accelerate-object.ts";
+import type { AccelerationSource } from "./acceleration-source.ts";
+
+export interface AccelerationOptions {
+  /** Sockets of processes below this directory of the cgroup2 tree are noted when they are connected. */
+  readonly cgroupRoot: string;
+  /** The no-op stream verdict; see `pass_stream` in bpf/accelerate.bpf.c. */
+  readonly streamVerdict: boolean;
+}
+
+export interface NamespacePolicy {
+  /** Of the network namespace. */
+  readonly cookie: bigint;
+  readonly budget: number;
+  readonly excludePorts: readonly number[];
+}
+
+/**
+ * The programs of acceleration while they are loaded. They live as long as this process holds them: connections
+ * that they serve go through its proxies and end with it.
+ */
+export class AccelerationPrograms implements Disposable {
+  readonly #object: BpfObject;
+  readonly #link: NativeLink;
+  readonly #streamVerdict: boolean;
+  readonly #allowed = new Set<bigint>();
+  #off = false;
+
+  /** Throws a VerifierError or SystemError that says what the kernel refused; nothing is left behind then. */
+  constructor({ cgroupRoot, streamVerdict }: AccelerationOptions) {
+    this.#object = openAccelerateObject();
+    this.#streamVerdict = streamVerdict;
+    try {
+      this.#object.load();
+      const sockets = this.#object.nativeMap("accel_socks").fd;
+      const attach = (program: string, type: number): void =>
+        void check(this.#object.program(program).attach(sockets, type, 0), "bpf_prog_attach", program);
+      attach("steer", AttachType.SkMsgVerdict);
+      if (streamVerdict) attach("pass_stream", AttachType.SkSkbStreamVerdict);
+      const directory = openSync(cgroupRoot, "r");
+      try {
+        const link = this.#object.program("note_start").link(directory, AttachType.CgroupSockOps);
+        this.#link = check(link, "bpf_link_create", `note_start at ${cgroupRoot}`);
+      } finally {
+        closeSync(directory);
+      }
+    } catch (error) {
+      this.#object.close();
+      throw error;
+    }
+  }
+
+  /** Connections of the namespace that are made from now on may be accelerated, unless all is switched off. */
+  allow(policy: NamespacePolicy): AccelerationSource {
+    this.#allowed.add(policy.cookie);
+    if (!this.#off) this.#object.map("accel_netns").set(policy.cookie, 1);
+    return {
+      advanceFd: this.#object.program("advance").fd,
+      flowsFd: this.#object.nativeMap("accel_flows").fd,
+      netnsCookie: policy.cookie.toString(),
+      budget: policy.budget,
+      excludePorts: policy.excludePorts,
+    };
+  }
+
+  /** From its next message on each connection of the namespace goes by TCP, and stays there. */
+  forbid(cookie: bigint): void {
+    this.#allowed.delete(cookie);
+    this.#object.map("accel_netns").delete(cookie);
+  }
+
+  /** `forbid` for all namespaces; what is made after it is switched on again is accelerated. */
+  switchOff(off: boolean): void {
+    this.#off = off;
+    const allowed = this.#object.map("accel_netns");
+    for (const cookie of this.#allowed) {
+      if (off) allowed.delete(cookie);
+      else allowed.set(cookie, 1);
+    }
+  }
+
+  get isSwitchedOff(): boolean {
+    return this.#off;
+  }
+
+  /** Every flow that a proxy has not left yet. */
+  *flows(): IterableIterator<readonly [id: bigint, flow: AccelFlow]> {
+    yield* this.#object.map("accel_flows").entries();
+  }
+
+  [Symbol.dispose](): void {
+    this.switchOff(true);
+    this.#link.detach();
+    this.#link.close();
+    const sockets = this.#object.nativeMap("accel_socks").fd;
+    if (this.#streamVerdict) this.#object.program("pass_stream").detach(sockets, AttachType.SkSkbStreamVerdict);
+    this.#object.program("steer").detach(sockets, AttachType.SkMsgVerdict);
+    this.#object.close();
+  }
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { FlowDriver, FlowState, SocketEnds } from "../../accelerate/flow-driver.ts";
+import type { AcceleratedFlow, Accelerator, CarriedPast } from "../../proxy/acceleration.ts";
+import type { Direction } from "../../proxy/original-destination.ts";
+
+const NOTHING: CarriedPast = { fromApplication: 0, toApplication: 0 };
+
+/** Calls of `advance` that come to nothing before it is left at that: the other end's proxy is none of ours. */
+const ATTEMPTS = 12;
+
+/** How the proxy of a listener asks for its connections to be accelerated. */
+export function acceleratorFor(direction: Direction, driver: FlowDriver): Accelerator {
+  return {
+    open: (near, outer, destination) =>
+      driver.excludes(destination.port)
+        ? "port-excluded"
+        : new DrivenFlow(
+            direction === "outbound" ? "client" : "server",
+            applicationsEnds(near, destination),
+            outer,
+            driver,
+          ),
+  };
+}
+
+/**
+ * The application's socket is the mirror image of ours; but where rules have redirected the connection, it still
+ * has the address that it asked for.
+ */
+function applicationsEnds({ local, remote }: SocketEnds, destination: SocketEnds["remote"]): readonly SocketEnds[] {
+  const mirrored = { local: remote, remote: local };
+  const isRewritten = local.address !== destination.address || local.port !== destination.port;
+  return isRewritten ? [mirrored, { local: remote, remote: destination }] : [mirrored];
+}
+
+class DrivenFlow implements AcceleratedFlow {
+  readonly #side: "client" | "server";
+  /** As the application's socket may look; the first one that there is is it. */
+  readonly #candidates: readonly SocketEnds[];
+  readonly #outer: SocketEnds;
+  readonly #driver: FlowDriver;
+  #app: SocketEnds | undefined;
+  #last: FlowState | undefined;
+  #attempts = 0;
+  #done = false;
+
+  constructor(side: "client" | "server", candidates: readonly SocketEnds[], outer: SocketEnds, driver: FlowDriver) {
+    this.#side = side;
+    this.#candidates = candidates;
+    this.#outer = outer;
+    this.#driver = driver;
+  }
+
+  advance(): void {
+    if (this.#done) return;
+    const before = this.#last?.state;
+    const { state } = this.#ask();
+    if (state === before) this.#attempts++;
+    this.#done = state === "enrolled" || state === "never" || this.#attempts >= ATTEMPTS;
+  }
+
+  carried(): CarriedPast {
+    const flow = this.#last === undefined || this.#last.flow === 0n ? 0n : this.#last.flow;
+    const ends = flow === 0n ? undefined : this.#driver.counts(flow)?.ends;
+    if (!ends) return NOTHING;
+    const [client = 0n, server = 0n] = ends.map(({ redirectedBytes }) => redirectedBytes);
+    const [own, other] = this.#side === "client" ? [client, server] : [server, client];
+    return { fromApplication: Number(own), toApplication: Number(other) };
+  }
+
+  hasUnread(): boolean {
+    // Nothing was redirected to a socket that was never enrolled.
+    return this.#last?.state === "enrolled" && this.#ask().hasUnread;
+  }
+
+  end(): { readonly carried: CarriedPast; readonly reason: string } {
+    const carried = this.carried();
+    const last = this.#last;
+    if (last !== undefined && last.flow !== 0n) {
+      const own = this.#driver.counts(last.flow)?.ends[this.#side === "client" ? 0 : 1];
+      this.#driver.leave(this.#side, last.flow);
+      return { carried, reason: own?.reason ?? last.reason };
+    }
+    return { carried, reason: last?.reason ?? "short" };
+  }
+
+  #ask(): FlowState {
+    const [first, second] = this.#app === undefined ? this.#candidates : [this.#app];
+    let answer = this.#askFor(first);
+    if (answer.reason === "not-found" && second) {
+      answer = this.#askFor(second);
+      this.#app = second;
+    } else {
+      this.#app = first;
+    }
+    this.#last = answer;
+    return answer;
+  }
+
+  #askFor(app: SocketEnds | undefined): FlowState {
+    if (!app) throw new TypeError("a connection has two ends");
+    return this.#driver.advance(this.#side, app, this.#outer, this.#last?.flow ?? 0n);
+  }
+}

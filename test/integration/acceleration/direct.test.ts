@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+/** Two workloads whose connections go through both proxies: what goes past them, and what does not, and why. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { echoServer, load } from "../../support/load.ts";
+import { MODES } from "../../support/modes.ts";
+import { PodPair } from "../../support/pod-pair.ts";
+
+const PORT = 9000;
+const BLOCKING_PORT = 9001;
+
+describe.each(MODES)("with acceleration, in mode %s,", (mode) => {
+  let pair: PodPair;
+  beforeAll(async () => {
+    pair = await PodPair.start({
+      mode,
+      client: {},
+      server: { acceleration: { excludePorts: [9002] } },
+      agent: { acceleration: { mode: "auto" } },
+    });
+    const { server } = pair.lab;
+    for (const address of [server.v4, server.v6]) {
+      await pair.processes.start(echoServer(address, PORT), server.path);
+      await pair.processes.start(echoServer(address, 9002), server.path);
+    }
+    await pair.processes.start(echoServer(server.v4, BLOCKING_PORT, "--blocking"), server.path);
+  });
+  afterAll(async () => {
+    await pair?.[Symbol.asyncDispose]();
+  });
+
+  const recordsOf = (port: number, from: number) =>
+    pair.agent
+      .records()
+      .slice(from)
+      .filter(({ originalDestination }) => originalDestination?.endsWith(`:${port}`));
+
+  /** Runs the load and gives the records of its connections, of both proxies. */
+  async function accelerated(port: number, address: string, connections: number, ...test: readonly string[]) {
+    const from = pair.agent.records().length;
+    const report = await load(pair.lab.client, address, port, ...test);
+    await pair.agent.waitForRecords(() => true, from + 2 * connections);
+    return { report, records: recordsOf(port, from) };
+  }
+
+  it.each(["v4", "v6"] as const)("polling programs hand their bytes to each other, %s", async (family) => {
+    const address = pair.lab.server[family];
+    const test = ["rr", "-n", "4000", "-s", "100", "-c", "4"];
+    const { report, records } = await accelerated(PORT, address, 4, ...test);
+    expect(report).toMatchObject({ status: 0, errors: 0, bytesReceived: 400_000 });
+    const direct = { sent: "direct", received: "direct", reason: "none" };
+    expect(records.map(({ acceleration }) => acceleration)).toEqual(new Array(8).fill(direct));
+    // Counted where they did not pass.
+    const total = (workload: string) =>
+      records.filter((r) => r.workload === workload).reduce((sum, { bytesReceived }) => sum + bytesReceived, 0);
+    expect([total("client"), total("server")]).toEqual([400_000, 400_000]);
+  });
+
+  it("a program that blocks never enters the map", async () => {
+    const { report, records } = await accelerated(BLOCKING_PORT, pair.lab.server.v4, 1, "rr", "-n", "2000");
+    expect(report).toMatchObject({ status: 0, errors: 0 });
+    const reasons = new Map(records.map(({ workload, acceleration }) => [workload, acceleration]));
+    expect(reasons.get("server")).toEqual({ sent: "copy", received: "copy", reason: "blocking" });
+    expect(reasons.get("client")).toMatchObject({ sent: "copy", received: "copy" });
+  });
+
+  it("excluded ports are copied", async () => {
+    const { records } = await accelerated(9002, pair.lab.server.v4, 1, "rr", "-n", "2000");
+    const server = records.find(({ workload }) => workload === "server");
+    expect(server?.acceleration).toEqual({ sent: "copy", received: "copy", reason: "port-excluded" });
+  });
+
+  it("streams arrive byte by byte as they were sent", async () => {
+    const test = ["verify", "-n", "12", "-c", "4", "-s", "3000000"];
+    const { report } = await accelerated(PORT, pair.lab.server.v4, 12, ...test);
+    expect(report).toMatchObject({ status: 0, errors: 0, mismatches: 0 });
+  });
+
+  it("a reload that switches it off is obeyed by connections that are there, none of which is lost", async () => {
+    const from = pair.agent.records().length;
+    const running = load(pair.lab.client, pair.lab.server.v4, PORT, "rr", "-c", "8", "-s", "1000", "-d", "2");
+    await pair.agent.waitForLog(() => true);
+    expect(await pair.agent.ask("status")).toMatchObject({ acceleration: { state: "on" } });
+    await pair.agent.reconfigure({ ...pair.agentFile(), acceleration: { mode: "off" } });
+    expect(await running).toMatchObject({ status: 0, errors: 0, mismatches: 0 });
+    await pair.agent.waitForRecords(() => true, from + 16);
+    const { report, records } = await accelerated(PORT, pair.lab.server.v4, 1, "rr", "-n", "2000");
+    expect(report).toMatchObject({ status: 0, errors: 0 });
+    expect(records.map(({ acceleration }) => acceleration)).toEqual([undefined, undefined]);
+  });
+});
