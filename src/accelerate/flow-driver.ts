@@ -25,7 +25,7 @@ export interface FlowState {
 
 const AF_INET = 2;
 const AF_INET6 = 10;
-const ETHERNET: readonly number[] = new Array<number>(16).fill(0);
+const ETHERNET: readonly number[] = Array.from({ length: 16 }, () => 0);
 
 const NOBODY: SocketKey = { netns: 0n, local: "::", remote: "::", localPort: 0, remotePort: 0, family: AF_INET6 };
 

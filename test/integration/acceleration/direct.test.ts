@@ -48,7 +48,7 @@ describe.each(MODES)("with acceleration, in mode %s,", (mode) => {
     const { report, records } = await accelerated(PORT, address, 4, ...test);
     expect(report).toMatchObject({ status: 0, errors: 0, bytesReceived: 400_000 });
     const direct = { sent: "direct", received: "direct", reason: "none" };
-    expect(records.map(({ acceleration }) => acceleration)).toEqual(new Array(8).fill(direct));
+    expect(records.map(({ acceleration }) => acceleration)).toEqual(Array.from({ length: 8 }, () => direct));
     // Counted where they did not pass.
     const total = (workload: string) =>
       records.filter((r) => r.workload === workload).reduce((sum, { bytesReceived }) => sum + bytesReceived, 0);
