@@ -309,9 +309,9 @@ static __always_inline void advance_flow(struct __sk_buff *skb, struct accel_req
 	peer = &flow->ends[request->side != ACCEL_SIDE_SERVER];
 	app = find(skb, &request->app);
 	if (!app) {
-		own->reason = ACCEL_REASON_NOT_FOUND;
-		if (own->state != ACCEL_STATE_NEVER && own->state != ACCEL_STATE_UNKNOWN)
-			own->state = ACCEL_STATE_NEVER;
+		/* One that was enrolled has closed, and what it read is history. */
+		if (own->state == ACCEL_STATE_UNKNOWN || own->state == ACCEL_STATE_READY)
+			own->reason = ACCEL_REASON_NOT_FOUND;
 	} else {
 		start = bpf_sk_storage_get(&accel_starts, app, 0, 0);
 		if (!start) {

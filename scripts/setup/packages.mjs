@@ -71,6 +71,7 @@ export const packages = [
   },
   { name: "nftables", reason: "shows that no rule is left", for: atRunTime, present: commands("nft") },
   { name: "curl", reason: "an unmodified client", for: atRunTime, present: commands("curl") },
+  { name: "strace", reason: "kills an agent between two system calls", for: ["test"], present: commands("strace") },
   { name: "bind9-dnsutils", reason: "dig, a client of the DNS capture", for: ["test"], present: commands("dig") },
 ];
 

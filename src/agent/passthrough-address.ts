@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Drift } from "../intercept/backend.ts";
 import type { NetworkNamespace } from "../intercept/network-namespace.ts";
 import { loadAddon } from "../native/load-addon.ts";
 import { check } from "../native/status.ts";
@@ -7,6 +8,13 @@ import { PASSTHROUGH_ADDRESS } from "./identity.ts";
 
 export function hasPassthroughAddress(netns: NetworkNamespace): boolean {
   return netns.addresses().includes(PASSTHROUGH_ADDRESS[6]);
+}
+
+/** How a namespace without the address differs from what `addPassthroughAddress` makes. */
+export function passthroughDrift(netns: NetworkNamespace): Drift[] {
+  if (hasPassthroughAddress(netns)) return [];
+  const address = `${PASSTHROUGH_ADDRESS[6]}/128`;
+  return [{ family: 6, table: "address", chain: address, kind: "missing", expected: [`${address} on lo`], actual: [] }];
 }
 
 /** ::6 on lo, so that the proxy can bind to it as Istio's sidecars do; 127.0.0.6 is local anyway. */

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { Drift } from "../intercept/backend.ts";
+import { addRouting, type MarkRoute, routedFamilies, routingDrift } from "../intercept/iptables/policy-routing.ts";
 import type { NetworkNamespace } from "../intercept/network-namespace.ts";
 import { run } from "../util/exec.ts";
 import type { HostChange } from "./host-change.ts";
@@ -11,6 +13,7 @@ import { PRESERVE_MARK, PRESERVE_MARK_MASK, PRESERVE_TABLE } from "./identity.ts
  */
 const MARK = `0x${PRESERVE_MARK.toString(16)}/0x${PRESERVE_MARK_MASK.toString(16)}`;
 const TABLE = String(PRESERVE_TABLE);
+const ROUTE: MarkRoute = { mark: PRESERVE_MARK, mask: PRESERVE_MARK_MASK, table: PRESERVE_TABLE };
 const ACCEPT_MARKS = "net.ipv4.tcp_fwmark_accept";
 /** Shows the network namespace of whoever opens it, whichever /proc is mounted. */
 const ACCEPT_MARKS_FILE = `/proc/sys/${ACCEPT_MARKS.replaceAll(".", "/")}`;
@@ -36,6 +39,20 @@ export async function addPreserveSourceRouting(
     throw error;
   }
   return changes;
+}
+
+/** How the namespace differs from what `addPreserveSourceRouting` makes. */
+export async function preserveSourceDrift(netns: NetworkNamespace): Promise<Drift[]> {
+  const actual = await readAcceptMarks(netns.currentPath);
+  const marks: Drift = { table: "sysctl", chain: ACCEPT_MARKS, kind: "changed", expected: ["1"], actual: [actual] };
+  const routing = await routingDrift(netns.currentPath, ROUTE, routedFamilies(netns.hasIpv6()));
+  return actual === "1" ? routing : [marks, ...routing];
+}
+
+/** Adds what `preserveSourceDrift` misses. */
+export async function repairPreserveSource(netns: NetworkNamespace): Promise<void> {
+  await writeAcceptMarks(netns.currentPath, "1");
+  await addRouting(netns.currentPath, ROUTE, routedFamilies(netns.hasIpv6()));
 }
 
 /** Removes what an agent that is gone has left in a namespace; harmless where nothing is. */

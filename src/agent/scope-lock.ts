@@ -220,6 +220,19 @@ export function isLocked(directory: string): boolean {
   }
 }
 
+/** The process that runs and has a target; undefined when nobody has. */
+export function holderOf(
+  target: string,
+  root = RUNTIME_FOLDER,
+): { readonly name: string; readonly pid: number } | undefined {
+  const names = existsSync(root) ? readdirSync(root) : [];
+  for (const name of names) {
+    const state = readState(join(root, name));
+    if (state?.claims.includes(target) && isLocked(join(root, name))) return { name, pid: state.pid };
+  }
+  return undefined;
+}
+
 /** What the folder tells; undefined where it tells nothing. */
 export function readState(directory: string): ScopeState | undefined {
   let text: string;

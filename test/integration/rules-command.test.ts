@@ -15,6 +15,7 @@ import { PinDirectory } from "../../src/intercept/ebpf/pins.ts";
 import { rulesInstance } from "../../src/intercept/ebpf/rules-instance.ts";
 import { NetworkNamespace } from "../../src/intercept/network-namespace.ts";
 import { workloadPrefix } from "../../src/intercept/nftables/naming.ts";
+import { inEveryMode } from "../support/modes.ts";
 import { ip, type LabNode, NetLab } from "../support/net-lab.ts";
 import { NetnsSockets, type Told } from "../support/netns-sockets.ts";
 import { type Finished, ShuntAgent, shunt } from "../support/shunt.ts";
@@ -150,6 +151,25 @@ describe("rules in Istio's form", () => {
     expect(cleaned.leftovers).toContainEqual(expect.objectContaining({ who: "istio", removed: true }));
     expect(ip("netns", "exec", lab.server.netns, "iptables-save")).not.toContain("ISTIO_");
     expect((await takers()).slice(0, 4)).toEqual(INTERCEPTED.slice(0, 4));
+  });
+});
+
+inEveryMode("a workload that an agent has", (mode) => {
+  it("is validated, and verified where it is rules alone that it has", async () => {
+    await using agent = await ShuntAgent.start({ mode, workloads: [{ name: "web", netns: lab.server.path }] });
+    const hasPrograms = mode === "ebpf" || mode === "mixed";
+    const ask = (action: string): Promise<Finished> => shunt(["rules", action, "--config", agent.configFile]);
+    const valid = await ask("validate");
+    expect(valid).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining(`${hasPrograms ? "ebpf" : mode}: intercepted`),
+    });
+    expect(valid.stdout.match(/arrived at the proxy that runs/g)).toHaveLength(2);
+    const verified = await ask("verify");
+    expect(verified.status, verified.stderr).toBe(hasPrograms ? 1 : 0);
+    const why = `web: agent "${agent.name}", pid ${agent.pid}, has the workload by eBPF, and tells by its status`;
+    if (hasPrograms) expect(verified.stderr).toContain(why);
+    await agent.stop();
   });
 });
 

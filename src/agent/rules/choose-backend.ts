@@ -7,6 +7,7 @@ import { installedTools } from "../../intercept/iptables/tools.ts";
 import { nftablesBackend } from "../../intercept/nftables/backend.ts";
 import type { InterceptSpec } from "../../intercept/spec.ts";
 import { ShuntError } from "../../util/shunt-error.ts";
+import { agentWithPrograms } from "./agent-holding.ts";
 
 export interface ChosenBackend {
   readonly backend: RulesBackendName;
@@ -27,6 +28,8 @@ export async function chooseBackend(
   const asked = { backend: "tproxy", why: "the client's address is to be preserved" } as const;
   // A plan touches nothing, so nothing is tried for it.
   if (action === "plan") return asksTproxy ? asked : byPrograms(signal);
+  const agent = agentWithPrograms(config.target);
+  if (agent !== undefined) return { backend: "ebpf", why: `${agent}, has the workload` };
   const [holder] = await holdersOf(spec, signal);
   if (holder) return { backend: holder, why: "it has the workload there already" };
   return asksTproxy ? asked : byProbe(spec, signal);

@@ -8,8 +8,10 @@ import { BACKENDS, type RulesBackend } from "../../intercept/backends.ts";
 import { istioChains } from "../../intercept/istio-iptables/rules-backend.ts";
 import type { InterceptSpec } from "../../intercept/spec.ts";
 import { silentLogger } from "../../util/log.ts";
+import { ShuntError } from "../../util/shunt-error.ts";
 import { requirePrivileges } from "../require-privileges.ts";
 import { resolveTarget } from "../target.ts";
+import { agentWithPrograms } from "./agent-holding.ts";
 import { chooseBackend } from "./choose-backend.ts";
 import { HandScope } from "./hand-scope.ts";
 import { handSpec } from "./hand-spec.ts";
@@ -158,6 +160,13 @@ async function verify(
   options: RulesOptions,
   signal: AbortSignal,
 ): Promise<Result> {
+  const agent = name === "ebpf" ? agentWithPrograms(workload.config.target) : undefined;
+  if (agent !== undefined) {
+    throw new ShuntError(
+      "ERR_RULES_AGENT",
+      `${agent}, has the workload by eBPF, and tells by its status of what differs: shunt status`,
+    );
+  }
   const { netns } = resolveTarget(workload.config.target);
   using _netns = netns;
   const drift = [...(await backend.verify(spec, signal)), ...addressDrift(spec, netns)];

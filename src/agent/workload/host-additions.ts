@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { WorkloadConfig } from "../../config/model.ts";
+import type { Drift } from "../../intercept/backend.ts";
 import type { NetworkNamespace } from "../../intercept/network-namespace.ts";
 import type { EveryStep } from "../../util/every-step.ts";
 import type { HostChange } from "../host-change.ts";
-import { addPassthroughAddress, hasPassthroughAddress } from "../passthrough-address.ts";
-import { addPreserveSourceRouting, readAcceptMarks } from "../preserve-source.ts";
+import { addPassthroughAddress, hasPassthroughAddress, passthroughDrift } from "../passthrough-address.ts";
+import {
+  addPreserveSourceRouting,
+  preserveSourceDrift,
+  readAcceptMarks,
+  repairPreserveSource,
+} from "../preserve-source.ts";
 import type { WorkloadTrace } from "../scope-lock.ts";
 
 /** What of the additions must be undone after us. */
@@ -49,6 +55,17 @@ export class HostAdditions {
     const { passthroughAddress, fwmarkAccept } = this.#trace;
     if (passthroughAddress) this.#address ??= addPassthroughAddress(this.#netns);
     if (fwmarkAccept !== undefined) this.#routing ??= await addPreserveSourceRouting(this.#netns, fwmarkAccept);
+  }
+
+  /** How what is there differs from what was added. */
+  async verify(): Promise<readonly Drift[]> {
+    const address = this.#address === undefined ? [] : passthroughDrift(this.#netns);
+    return this.#routing === undefined ? address : [...address, ...(await preserveSourceDrift(this.#netns))];
+  }
+
+  async repair(): Promise<void> {
+    if (this.#address !== undefined) addPassthroughAddress(this.#netns);
+    if (this.#routing !== undefined) await repairPreserveSource(this.#netns);
   }
 
   /** Whether more is there than `config` needs. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { WorkloadConfig } from "../../config/model.ts";
 import type { DnsCounters } from "../../dns/dns-counters.ts";
-import type { BackendName } from "../../intercept/backend.ts";
+import type { BackendName, Drift } from "../../intercept/backend.ts";
 import type { Selected } from "../../intercept/select.ts";
 import type { InterceptSpec } from "../../intercept/spec.ts";
 import type { OpenConnection } from "../../proxy/open-connection.ts";
@@ -167,7 +167,11 @@ export class Workload implements AsyncDisposable {
       const inForce = this.#interception;
       // What is in force for a target that is gone has gone with it.
       if (!inForce || this.targetProblem !== undefined) return;
-      const drift = await inForce.verify();
+      const differences = async (): Promise<readonly Drift[]> => [
+        ...(await inForce.verify()),
+        ...(await this.#host.verify()),
+      ];
+      const drift = await differences();
       if (drift.length === 0) {
         if (this.#drift?.problem !== undefined) this.#drift = { ...this.#drift, problem: undefined };
         return;
@@ -178,7 +182,8 @@ export class Workload implements AsyncDisposable {
       let problem: string | undefined;
       try {
         await inForce.repair();
-        const left = (await inForce.verify()).map(describeDrift);
+        await this.#host.repair();
+        const left = (await differences()).map(describeDrift);
         if (left.length > 0) problem = `still after repair: ${left.join(", ")}`;
       } catch (error) {
         problem = (error as Error).message;

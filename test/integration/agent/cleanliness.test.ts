@@ -1,68 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What an agent adds to the machine, it takes away again: at its end, and when it never came to a start. */
-import { closeSync, existsSync, openSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { closeSync, openSync, readdirSync } from "node:fs";
 import { expect, it } from "vitest";
-import { parseMountinfo } from "../../../src/util/mountinfo.ts";
 import { eventually } from "../../support/inbox.ts";
 import { LabProcesses, tellServer } from "../../support/lab-process.ts";
 import { echoServer, load } from "../../support/load.ts";
 import { inEveryMode } from "../../support/modes.ts";
+import { namespaceState, tracesOf } from "../../support/namespace-state.ts";
 import { NetLab } from "../../support/net-lab.ts";
-import { runCommand, ShuntAgent } from "../../support/shunt.ts";
+import { ShuntAgent } from "../../support/shunt.ts";
 import { TcpPeer } from "../../support/tcp-peer.ts";
-
-/** Everything of both namespaces that an agent could have changed, as the tools print it. */
-async function namespaceState(lab: NetLab): Promise<Record<string, string>> {
-  const tools = [
-    ["iptables-save"],
-    ["ip6tables-save"],
-    ["ip", "-4", "rule"],
-    ["ip", "-6", "rule"],
-    ["ip", "-4", "route", "show", "table", "all"],
-    ["ip", "-6", "route", "show", "table", "all"],
-    ["ip", "-o", "address"],
-    ["cat", "/proc/sys/net/ipv4/tcp_fwmark_accept"],
-    ["ss", "-Hltun"],
-  ];
-  const state: Record<string, string> = {};
-  for (const node of [lab.client, lab.server]) {
-    for (const argv of tools) {
-      const { stdout } = await runCommand(argv, { netns: node.path });
-      state[`${node.netns}: ${argv.join(" ")}`] = withoutNoise(stdout);
-    }
-  }
-  return state;
-}
-
-/**
- * iptables-save prints time stamps and counters; tables and chains that hold nothing are the kernel's, made when the
- * first rule came, and gone with the namespace. Link-local addresses come when the kernel has looked for duplicates.
- */
-function withoutNoise(text: string): string {
-  return text
-    .split("\n")
-    .filter((line) => !/^(#|:[A-Z]+ ACCEPT|\*|COMMIT|$)|fe80::[0-9a-f]/.test(line))
-    .map((line) => line.replace(/ expires \d+sec| (valid|preferred)_lft \w+/g, ""))
-    .join("\n");
-}
-
-/** What carries the name outside of the namespaces: pins, folders, cgroups, mounted namespaces. */
-function tracesOf(name: string): string[] {
-  const mounts = parseMountinfo(readFileSync("/proc/self/mountinfo", "utf8"));
-  const folders = mounts.filter(({ fileSystem }) => fileSystem === "bpf" || fileSystem === "cgroup2");
-  const roots = [...folders.map(({ mountPoint }) => mountPoint), "/run/shunt", "/run/netns"];
-  return roots.flatMap((root) => [...below(root, 4)].filter((path) => path.slice(root.length).includes(name)));
-}
-
-function* below(folder: string, depth: number): Generator<string> {
-  if (!existsSync(folder)) return;
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    const path = join(folder, entry.name);
-    yield path;
-    if (entry.isDirectory() && depth > 1) yield* below(path, depth - 1);
-  }
-}
 
 function openFiles(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length;

@@ -3,6 +3,7 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
+import { PRESERVE_TABLE } from "../../../src/agent/identity.ts";
 import { Bpffs } from "../../../src/bpf/bpffs.ts";
 import type { StatusReport } from "../../../src/config/formats/status.ts";
 import { TABLE_WORDS } from "../../../src/intercept/nftables/naming.ts";
@@ -34,6 +35,17 @@ function damagePrograms(agent: string): void {
   slots.close();
 }
 
+/** The address and the routing by which the proxy speaks to the application. */
+async function damageAdditions(live: LiveLab): Promise<void> {
+  const commands = [
+    "ip -6 addr del ::6/128 dev lo",
+    `ip rule del lookup ${PRESERVE_TABLE}`,
+    `ip -6 route flush table ${PRESERVE_TABLE}`,
+    "echo 0 > /proc/sys/net/ipv4/tcp_fwmark_accept",
+  ];
+  await live.inside("sh", "-c", commands.join(" && "));
+}
+
 async function damage(live: LiveLab, mode: Mode): Promise<void> {
   if (mode === "ebpf" || mode === "mixed") damagePrograms(live.agent.name);
   if (mode === "nftables") {
@@ -56,6 +68,28 @@ async function damage(live: LiveLab, mode: Mode): Promise<void> {
 async function driftOf(live: LiveLab): Promise<StatusReport["workloads"][number]["drift"]> {
   return (await live.agent.ask<StatusReport>("status")).workloads[0]?.drift;
 }
+
+it("finds the address and the routing of preserveSource gone, and puts them back", async () => {
+  await using live = await LiveLab.start("auto", { inbound: { preserveSource: true } }, BOTH);
+  await live.agent.hangUp();
+  expect(await driftOf(live)).toBeUndefined();
+  await damageAdditions(live);
+  const from = live.agent.logged.length;
+  await live.agent.hangUp();
+  await live.agent.waitForLog(({ msg }) => msg.startsWith("drift "), from);
+  expect(await driftOf(live)).toMatchObject({
+    repaired: true,
+    last: [
+      "IPv6 address ::6/128 missing",
+      "sysctl net.ipv4.tcp_fwmark_accept changed",
+      `IPv4 ip rule ${PRESERVE_TABLE} missing`,
+      `IPv6 ip route ${PRESERVE_TABLE} missing`,
+    ],
+  });
+  live.resume();
+  expect(await live.change({ inbound: { preserveSource: true }, failMode: "direct" }, BOTH)).toEqual([]);
+  await live.agent.stop();
+});
 
 inEveryMode("what somebody else has taken away", (mode) => {
   it("is put back at a reload and every verifyInterval, and told", async () => {
