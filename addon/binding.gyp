@@ -1,8 +1,26 @@
-# One addon and two test programs. The system's libbpf is linked dynamically: Debian's static archive is
-# not position-independent, and a distribution's fix then reaches us without a rebuild.
+# One addon, the program of the contract self-test, and test programs. The system's libbpf is linked dynamically:
+# Debian's static archive is not position-independent, and a distribution's fix then reaches us without a rebuild.
 {
   "variables": {
     "libbpf_version": "<!(pkg-config --atleast-version=1.1 libbpf && pkg-config --modversion libbpf || (echo 'shunt needs the headers of libbpf 1.1 or newer and pkg-config (Debian and Ubuntu: apt-get install libbpf-dev pkg-config)' >&2; exit 1))",
+    "oracle_sources": [
+      "tools/oracle/blocking-end.c",
+      "tools/oracle/check.c",
+      "tools/oracle/client.c",
+      "tools/oracle/end.c",
+      "tools/oracle/gate.c",
+      "tools/oracle/main.c",
+      "tools/oracle/options.c",
+      "tools/oracle/past-tcp.c",
+      "tools/oracle/polling-end.c",
+      "tools/oracle/relay.c",
+      "tools/oracle/report.c",
+      "tools/oracle/scenario.c",
+      "tools/oracle/server.c",
+      "tools/oracle/sink.c",
+      "tools/oracle/source.c",
+      "tools/oracle/watchdog.c"
+    ],
     "warnings": ["-Wall", "-Wextra", "-Wno-missing-field-initializers"]
   },
   "targets": [
@@ -54,7 +72,35 @@
       "type": "executable",
       "product_extension": "",
       "sources": ["tools/shunt-echo.c"],
+      "ldflags": ["-pthread"],
       "cflags": ["<@(warnings)", "-std=gnu11", "-O2"],
+      "defines": ["_GNU_SOURCE"]
+    },
+    {
+      # What the contract self-test runs (src/accelerate/contract): part of the product, as the addon is.
+      "target_name": "shunt-contract",
+      "type": "executable",
+      "product_extension": "",
+      "sources": [
+        "tools/contract/blocking.c",
+        "tools/contract/bounds.c",
+        "tools/contract/calibrate.c",
+        "tools/contract/ending.c",
+        "tools/contract/entries.c",
+        "tools/contract/io.c",
+        "tools/contract/main.c",
+        "tools/contract/maps.c",
+        "tools/contract/order.c",
+        "tools/contract/pair.c",
+        "tools/contract/path.c",
+        "tools/contract/queue.c",
+        "tools/contract/readiness.c",
+        "tools/contract/reader.c",
+        "tools/contract/special.c",
+        "tools/contract/stream.c"
+      ],
+      "ldflags": ["-pthread"],
+      "cflags": ["<@(warnings)", "-std=gnu11", "-O2", "-pthread"],
       "defines": ["_GNU_SOURCE"]
     },
     {
@@ -65,6 +111,25 @@
       "ldflags": ["-pthread"],
       "cflags": ["<@(warnings)", "-std=gnu11", "-O2"],
       "defines": ["_GNU_SOURCE"]
+    },
+    {
+      "target_name": "shunt-oracle",
+      "type": "executable",
+      "product_extension": "",
+      "sources": ["<@(oracle_sources)"],
+      "ldflags": ["-pthread"],
+      "cflags": ["<@(warnings)", "-std=gnu11", "-O2"],
+      "defines": ["_GNU_SOURCE"]
+    },
+    # By itself: what an executable imports tells whether it may read with splice(2).
+    {
+      "target_name": "shunt-oracle-splice",
+      "type": "executable",
+      "product_extension": "",
+      "sources": ["<@(oracle_sources)"],
+      "ldflags": ["-pthread"],
+      "cflags": ["<@(warnings)", "-std=gnu11", "-O2"],
+      "defines": ["_GNU_SOURCE", "ORACLE_SPLICE"]
     }
   ]
 }

@@ -17,25 +17,16 @@
 #include "limits.h"
 #include "maps.h"
 #include "addr.h"
-#include "kernel.h"
+#include "gate.h"
 
 /* include/uapi/asm-generic/fcntl.h; sparc and mips have others, and are not supported. */
 #define O_NONBLOCK 04000
 /* Low bits of sk_user_data that are flags (include/net/sock.h). */
-#define USER_DATA_FLAGS	     7UL
+#define USER_DATA_FLAGS 7UL
 
-#define TCP_ESTABLISHED	     1
-
-/*
- * The socket at the noted address is still the one that was noted. Its memory may have become that
- * of another socket (SLAB_TYPESAFE_BY_RCU), whose cookie differs.
- */
 static __always_inline int is_alive(const struct accel_end *end)
 {
-	struct sock *sk = (struct sock *)end->socket;
-
-	return (__u64)BPF_CORE_READ(sk, __sk_common.skc_cookie.counter) == end->cookie &&
-	       BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_ESTABLISHED;
+	return is_established((struct sock *)end->socket, end->cookie);
 }
 
 static __always_inline int is_non_blocking(const struct sock *sk)
@@ -55,15 +46,10 @@ static __always_inline int has_redirected(const struct sock *sk)
 	       (__u64)psock + bpf_core_field_offset(struct sk_psock, ingress_msg);
 }
 
-/* Every byte that `from` has sent by TCP has been read at `to`. */
 static __always_inline int gate_is_open(const struct accel_end *from, const struct accel_end *to)
 {
-	struct tcp_sock *sender = (struct tcp_sock *)from->socket;
-	struct tcp_sock *reader = (struct tcp_sock *)to->socket;
-	__u32 sent = BPF_CORE_READ(sender, write_seq) - from->sent;
-	__u32 read = BPF_CORE_READ(reader, copied_seq) - to->read;
-
-	return sent == read;
+	return all_read((struct tcp_sock *)from->socket, from->sent, (struct tcp_sock *)to->socket,
+			to->read);
 }
 
 static __always_inline int never(struct accel_end *end, enum accel_reason reason)
@@ -118,8 +104,7 @@ int steer(struct sk_msg_md *msg)
 	reader = (struct sock *)to->socket;
 	if (!is_non_blocking(reader))
 		return never(from, ACCEL_REASON_BLOCKING);
-	if ((__u32)BPF_CORE_READ(reader, sk_backlog.rmem_alloc.counter) + msg->size >
-	    flow->budget) {
+	if (waiting(reader) + msg->size > flow->budget) {
 		from->over_budget++;
 		return by_tcp(from);
 	}

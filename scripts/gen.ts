@@ -10,8 +10,8 @@ import { type DescribedObject, renderBpfTypes } from "./gen/bpf-types.ts";
 
 const root = dirname(import.meta.dirname);
 
-/** Its maps are the business of src/intercept/probe alone. */
-const UNSHARED = new Set(["probe.bpf.o"]);
+/** Their maps are the business of src/intercept/probe and src/accelerate/contract alone. */
+const UNSHARED = new Set(["probe.bpf.o", "contract.bpf.o"]);
 
 interface Output {
   /** Below the root of the repository. */

@@ -11,6 +11,7 @@ const actions: Actions = {
   execCommand: async (...args) => (await import("./agent/exec/exec-command.ts")).execCommand(...args),
   clean: async (...args) => (await import("./agent/clean.ts")).clean(...args),
   rules: async (...args) => (await import("./agent/rules/rules.ts")).rules(...args),
+  bench: async (options) => (await import("./bench/bench.ts")).runBench(options),
   probeMachine: async (...args) => (await import("./agent/probe-machine.ts")).probeMachine(...args),
 };
 

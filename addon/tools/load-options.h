@@ -13,8 +13,8 @@ static struct {
 	union address address;
 	socklen_t address_size;
 	uint64_t connections, total, size;
-	double seconds, idle;
-	bool receive, blocking, has_total, has_size;
+	double seconds, idle, warmup;
+	bool receive, blocking, confirm, distribution, has_total, has_size;
 } options = {.connections = 1, .idle = 10};
 
 static void set_defaults(void)
@@ -56,6 +56,12 @@ static void parse_options(int argc, char **argv)
 			options.has_size = true;
 		} else if (!strcmp(flag, "--idle")) {
 			options.idle = parse_seconds(flag, option_value(argc, argv, &i));
+		} else if (!strcmp(flag, "--warmup")) {
+			options.warmup = parse_seconds(flag, option_value(argc, argv, &i));
+		} else if (!strcmp(flag, "--distribution")) {
+			options.distribution = true;
+		} else if (!strcmp(flag, "--confirm")) {
+			options.confirm = true;
 		} else if (!strcmp(flag, "--receive")) {
 			options.receive = true;
 		} else if (!strcmp(flag, "--blocking")) {
@@ -69,8 +75,12 @@ static void parse_options(int argc, char **argv)
 		usage_error("-s", "0", "must be at least 1 for this test");
 	if (options.receive && options.test != TEST_BULK)
 		usage_error("--receive", NULL, "is for bulk only");
-	if (options.blocking && options.test == TEST_BULK)
-		usage_error("--blocking", NULL, "is not for bulk");
+	if (options.confirm && (options.test != TEST_BULK || options.receive))
+		usage_error("--confirm", NULL, "is for bulk that sends");
+	if (options.warmup && options.test != TEST_RR)
+		usage_error("--warmup", NULL, "is for rr only");
+	if (options.warmup && options.warmup >= options.seconds)
+		usage_error("--warmup", NULL, "must be less than -d, which is needed with it");
 	if (options.blocking && options.connections > 2000)
 		usage_error("-c", "above 2000", "is too many threads for --blocking");
 	set_defaults();

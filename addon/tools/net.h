@@ -31,17 +31,23 @@ union address {
 
 static const char *program;
 
+/* A program of several files sets `program` in one of them. */
+static inline const char *own_name(void)
+{
+	return program ? program : program_invocation_short_name;
+}
+
 __attribute__((noreturn)) static inline void usage_error(const char *flag, const char *value,
 							 const char *wanted)
 {
-	fprintf(stderr, "%s: %s%s%s: %s (see --help)\n", program, flag, value ? " " : "",
+	fprintf(stderr, "%s: %s%s%s: %s (see --help)\n", own_name(), flag, value ? " " : "",
 		value ? value : "", wanted);
 	exit(EXIT_USAGE);
 }
 
 __attribute__((noreturn)) static inline void die(const char *what)
 {
-	fprintf(stderr, "%s: %s: %s\n", program, what, strerror(errno));
+	fprintf(stderr, "%s: %s: %s\n", own_name(), what, strerror(errno));
 	exit(1);
 }
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Echo server: one epoll loop, any number of connections, half-close kept apart from close. */
+#include <pthread.h>
+
 #include "echo-options.h"
 
 #define BUFFER_SIZE 65536
@@ -97,6 +99,20 @@ static bool read_some(struct connection *c)
 	return true;
 }
 
+static bool answers_at_end(void)
+{
+	return options.mode == MODE_CHECKSUM || options.mode == MODE_COUNT;
+}
+
+/* Writes what is said at the end, and gives its length. */
+static size_t account(char *text, uint64_t received, uint64_t hash)
+{
+	if (options.mode == MODE_COUNT)
+		return snprintf(text, BUFFER_SIZE, "%llu\n", (unsigned long long)received);
+	return snprintf(text, BUFFER_SIZE, "%llu %016llx\n", (unsigned long long)received,
+			(unsigned long long)hash);
+}
+
 static void produce(struct connection *c)
 {
 	if (c->begin < c->end)
@@ -106,10 +122,9 @@ static void produce(struct connection *c)
 		c->begin = 0;
 		c->end = left < BUFFER_SIZE ? left : BUFFER_SIZE;
 		c->accounted = options.source_bytes && left == 0;
-	} else if (options.mode == MODE_CHECKSUM && c->read_ended && !c->accounted) {
+	} else if (answers_at_end() && c->read_ended && !c->accounted) {
 		c->begin = 0;
-		c->end = snprintf((char *)c->buffer, BUFFER_SIZE, "%llu %016llx\n",
-				  (unsigned long long)c->received, (unsigned long long)c->hash);
+		c->end = account((char *)c->buffer, c->received, c->hash);
 		c->accounted = true;
 	}
 }
@@ -142,8 +157,7 @@ static void serve(struct connection *c, uint32_t events)
 	 */
 	bool source_open = options.mode == MODE_SOURCE && !c->accounted &&
 			   !(c->read_ended && !options.source_bytes);
-	if (!pending && !source_open && c->read_ended &&
-	    (options.mode != MODE_CHECKSUM || c->accounted))
+	if (!pending && !source_open && c->read_ended && (!answers_at_end() || c->accounted))
 		return drop(c);
 	if (options.mode == MODE_SOURCE && c->accounted && !pending)
 		shutdown(c->fd, SHUT_WR);
@@ -161,22 +175,62 @@ static void drop_idle(double now)
 	}
 }
 
-/* One connection after the other: what a simple server of an application does. */
+static bool send_all(int fd, const uint8_t *data, size_t size)
+{
+	for (size_t done = 0; done < size;) {
+		ssize_t sent = send(fd, data + done, size - done, MSG_NOSIGNAL);
+		if (sent <= 0)
+			return false;
+		done += sent;
+	}
+	return true;
+}
+
+static void serve_socket(int fd, uint8_t *buffer)
+{
+	uint64_t received = 0;
+	ssize_t size;
+
+	while ((size = read(fd, buffer, BUFFER_SIZE)) > 0) {
+		received += size;
+		if (options.mode == MODE_ECHO && !send_all(fd, buffer, size))
+			break;
+	}
+	if (size == 0 && options.mode == MODE_COUNT)
+		send_all(fd, buffer, account((char *)buffer, received, 0));
+	close(fd);
+	__atomic_add_fetch(&finished, 1, __ATOMIC_RELAXED);
+}
+
+static void *serving_thread(void *argument)
+{
+	uint8_t *buffer = malloc(BUFFER_SIZE);
+
+	if (!buffer)
+		die("malloc");
+	serve_socket((int)(intptr_t)argument, buffer);
+	free(buffer);
+	return NULL;
+}
+
+/* What simple servers of applications do: one connection after the other, or a thread for each. */
 static void serve_blocking(int fd)
 {
 	static uint8_t buffer[BUFFER_SIZE];
+	pthread_attr_t detached;
+	pthread_t thread;
 
 	if (fd < 0)
 		return;
 	set_timeouts(fd, options.idle);
 	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-	for (ssize_t size; (size = read(fd, buffer, sizeof(buffer))) > 0;)
-		for (ssize_t done = 0, sent; done < size; done += sent)
-			if ((sent = send(fd, buffer + done, size - done, MSG_NOSIGNAL)) <= 0)
-				goto out;
-out:
-	close(fd);
-	finished++;
+	if (!options.threads)
+		return serve_socket(fd, buffer);
+	pthread_attr_init(&detached);
+	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+	if (pthread_create(&thread, &detached, serving_thread, (void *)(intptr_t)fd))
+		close(fd);
+	pthread_attr_destroy(&detached);
 }
 
 static void run(int listener)

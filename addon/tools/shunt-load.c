@@ -9,6 +9,8 @@ static const char help[] =
 	"  rr       request and response of -s bytes (1) over kept connections; -n requests in "
 	"all\n"
 	"  bulk     send -n bytes in all, half-close, read to the end; --receive reads only\n"
+	"           with -d alone until then; --confirm: the server (--mode count) must have got "
+	"them all\n"
 	"  connect  -n connections; with -s one request and response on each\n"
 	"  verify   -n connections (-c) send a checkable stream of -s bytes (1048576), half-close, "
 	"and\n"
@@ -22,7 +24,10 @@ static const char help[] =
 	"  -s, --size BYTES        see above\n"
 	"  --idle SECONDS          a connection that makes no progress this long is an error (10)\n"
 	"  --receive               bulk: only receive\n"
-	"  --blocking              blocking calls, one thread a connection (not bulk)\n"
+	"  --blocking              blocking calls, one thread a connection\n"
+	"  --warmup SECONDS        rr: what begins before is done, and not measured\n"
+	"  --distribution          also print the latency below which each part of the requests "
+	"is\n"
 	"  --help\n"
 	"\n"
 	"Times p50 to p999 are microseconds. Exit: 0, 1 for any error or wrong byte, 2 for wrong "
@@ -34,6 +39,7 @@ struct connection {
 	uint32_t events;
 	uint64_t id, to_send, sent, received;
 	double started, last_active;
+	char answer[ANSWER_SIZE];
 };
 
 static int poller;
@@ -43,9 +49,10 @@ static double deadline;
 /* Takes one unit (request or connection) of what is to be done: its number from 1, or 0. */
 static uint64_t take(void)
 {
-	if ((deadline && now_seconds() >= deadline) || (options.total && begun >= options.total))
+	if (deadline && now_seconds() >= deadline)
 		return 0;
-	return ++begun;
+	uint64_t number = __atomic_add_fetch(&begun, 1, __ATOMIC_RELAXED);
+	return options.total && number > options.total ? 0 : number;
 }
 
 static void watch(struct connection *c, uint32_t events, int operation)
@@ -61,7 +68,6 @@ static void watch(struct connection *c, uint32_t events, int operation)
 
 static void finish(struct connection *c, int error, const char *text);
 
-/* What one connection of bulk moves. */
 static uint64_t share(void)
 {
 	return (options.total + options.connections - 1) / options.connections;
@@ -138,11 +144,10 @@ static void at_end(struct connection *c)
 {
 	if (options.test == TEST_VERIFY) {
 		check_length(c->received, c->to_send);
-		report.requests++;
-		record_latency(now_seconds() - c->started);
+		record_request(c->started, now_seconds());
 		finish(c, 0, NULL);
 	} else if (options.test == TEST_BULK) {
-		finish(c, 0, NULL);
+		finish(c, 0, options.confirm ? answer_problem(c->answer, c->sent) : NULL);
 	} else {
 		finish(c, 0, "closed by the server");
 	}
@@ -153,8 +158,7 @@ static bool at_response(struct connection *c)
 {
 	double now = now_seconds();
 
-	record_latency(now - c->started);
-	report.requests++;
+	record_request(c->started, now);
 	if (options.test == TEST_RST)
 		reset_on_close(c->fd);
 	if (options.test != TEST_RR || !take())
@@ -179,6 +183,8 @@ static bool receive_some(struct connection *c)
 	report.received += size;
 	if (options.test == TEST_VERIFY)
 		check_stream(c->id, c->received, buffer, size);
+	if (options.confirm)
+		keep_answer(c->answer, c->received, buffer, size);
 	c->received += size;
 	if (options.test == TEST_BULK && options.receive && options.total && c->received >= share())
 		return finish(c, 0, NULL), false;
@@ -198,6 +204,7 @@ static void on_ready(struct connection *c, uint32_t events)
 		if (error)
 			return finish(c, error, "connect");
 		c->connecting = false;
+		report.opened++;
 		if (options.test == TEST_CONNECT && options.size == 0) {
 			at_response(c);
 			return;
@@ -261,6 +268,7 @@ int main(int argc, char **argv)
 		die("start");
 	double start = now_seconds();
 	deadline = options.seconds ? start + options.seconds : 0;
+	counted_from = start + options.warmup;
 	if (options.blocking)
 		run_blocking();
 	else

@@ -378,10 +378,10 @@ struct accel_request {
 	enum accel_action action;
 	enum accel_side side;
 	__u32 budget;
-	enum accel_state state;	  /* answer */
-	enum accel_reason reason; /* answer */
+	enum accel_state state;	     /* answer */
+	enum accel_reason reason;    /* answer */
 	enum accel_state peer_state; /* answer */
-	__u32 unread;		  /* answer: the application has redirected bytes to read */
+	__u32 unread;		     /* answer: the application has redirected bytes to read */
 	__u32 unused;
 };
 

@@ -12,10 +12,17 @@ import { root } from "./stamp.mjs";
  * @returns {Promise<number>}
  */
 export function runTypeScript(file, args, forwarded = ["SIGTERM", "SIGHUP"]) {
-  const child = spawn(process.execPath, ["--import", "tsx", join(root, file), ...args], {
-    cwd: root,
-    stdio: "inherit",
-  });
+  return runNode(["--import", "tsx", join(root, file), ...args], forwarded);
+}
+
+/**
+ * Runs Node in the foreground and resolves with its exit code.
+ * @param {readonly string[]} args
+ * @param {readonly NodeJS.Signals[]} forwarded as above
+ * @returns {Promise<number>}
+ */
+export function runNode(args, forwarded) {
+  const child = spawn(process.execPath, args, { cwd: root, stdio: "inherit" });
   // A terminal sends Ctrl-C to the whole group; the child cleans up and its exit code is ours.
   const signals = /** @type {const} */ (["SIGINT", "SIGTERM", "SIGHUP"]);
   for (const signal of signals) process.on(signal, () => forwarded.includes(signal) && child.kill(signal));

@@ -35,10 +35,10 @@ export async function startAdminServer(options: AdminServerOptions): Promise<Adm
   try {
     await removeStaleSocket(options.socketPath);
     mkdirSync(dirname(options.socketPath), { recursive: true, mode: 0o755 });
-    servers.push(await listenPrivately(newServer(options), options.socketPath));
+    servers.push(await listenPrivately(newServer(options, true), options.socketPath));
     if (options.tcp === undefined) return { tcp: undefined, close };
     const tcp = await listen(
-      newServer(options),
+      newServer(options, false),
       { host: options.tcp.address, port: options.tcp.port },
       `--admin ${formatTcp(options.tcp)}`,
     );
@@ -50,10 +50,10 @@ export async function startAdminServer(options: AdminServerOptions): Promise<Adm
   }
 }
 
-function newServer({ source, onError }: AdminServerOptions): Server {
+function newServer({ source, onError }: AdminServerOptions, mayChange: boolean): Server {
   return createServer((request, response) => {
     // The promise never rejects: failures are answered.
-    void answer(source, request, response, onError);
+    void answer(source, request, response, mayChange, onError);
   });
 }
 

@@ -18,6 +18,8 @@ export interface AdminSource {
   flows(): Promise<readonly Flow[]> | readonly Flow[];
   /** Calls back when a connection begins and when it ends, until the returned function is called. */
   follow(listener: (flow: Flow) => void): () => void;
+  /** Switches acceleration off or on for all workloads, and tells how it is then. */
+  accelerate(on: boolean): StatusReport["acceleration"];
   /** Throws an UnknownWorkloadError. */
   explain(query: ExplainQuery): Promise<Explanation> | Explanation;
 }

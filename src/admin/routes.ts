@@ -32,17 +32,28 @@ const ROUTES: Readonly<Record<string, Route>> = {
     sendJson(response, await source.explain(parseExplainQuery(parameters))),
 };
 
-/** Answers one request. `onError` hears of failures that are the agent's own; the asker gets status 500. */
+/** What changes something: by POST, and only where the asker must be the agent's own user. */
+const CHANGES: Readonly<Record<string, Route>> = {
+  "/acceleration": async (source, parameters, response) => {
+    const state = parameters.get("state");
+    if (state !== "on" && state !== "off") throw new BadQueryError(`state ${JSON.stringify(state)} is not on or off`);
+    sendJson(response, source.accelerate(state === "on"));
+  },
+};
+
+/** Answers one request; `mayChange` where the asker is trusted with more than looking. `onError` hears of failures that are the agent's own; the asker gets status 500. */
 export async function answer(
   source: AdminSource,
   request: IncomingMessage,
   response: ServerResponse,
+  mayChange: boolean,
   onError: (error: unknown) => void,
 ): Promise<void> {
   // Taken apart by hand: what comes as a request target need not be a URL, and "//x" would be a host.
   const [path = "", query = ""] = (request.url ?? "").split("?", 2);
-  const route = Object.hasOwn(ROUTES, path) ? ROUTES[path] : undefined;
-  if (request.method !== "GET" && request.method !== "HEAD") {
+  const changes = mayChange && request.method === "POST" && Object.hasOwn(CHANGES, path);
+  const route = changes ? CHANGES[path] : Object.hasOwn(ROUTES, path) ? ROUTES[path] : undefined;
+  if (!changes && request.method !== "GET" && request.method !== "HEAD") {
     response.setHeader("allow", "GET, HEAD");
     send(response, 405, TEXT, `${request.method} is not allowed: everything here is read with GET\n`);
   } else if (route === undefined) {

@@ -89,6 +89,12 @@ export class AgentAdmin implements AdminSource {
     return () => this.#followers.delete(listener);
   }
 
+  accelerate(on: boolean): StatusReport["acceleration"] {
+    const { acceleration } = this.#running();
+    acceleration.switchOff(!on);
+    return acceleration.state;
+  }
+
   explain(query: ExplainQuery): Explanation {
     const { workloads } = this.#running();
     const workload = workloads.get(query.workload);

@@ -42,6 +42,14 @@ export function agentMetrics(agent: Agent, ready: boolean): MetricFamily[] {
     counter("shunt_bytes_received_total", "Bytes received from downstreams, counted when their connection ends.", [
       { value: stats.bytesReceived },
     ]),
+    gauge("shunt_acceleration_on", "1 while connections may be accelerated.", [
+      { value: agent.acceleration.state.state === "on" ? 1 : 0 },
+    ]),
+    counter(
+      "shunt_accelerated_connections_total",
+      "Connections that have ended, by the way of their bytes and what kept them from a faster one.",
+      stats.accelerated.map(({ connections, ...labels }) => ({ labels: { ...labels }, value: connections })),
+    ),
     gauge(
       "shunt_worker_running",
       "0 while a worker thread is being replaced.",

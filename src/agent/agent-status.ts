@@ -83,6 +83,7 @@ async function workloadStatus(
     counters: interception.counters() ?? { outbound: {}, inbound: {} },
     connections: { active, total: active + (agent.ended.get(config.name) ?? 0) },
     ...changesOf(workload),
+    ...foreignRulesOf(agent, workload),
     ...(wrong === undefined ? {} : { problem: wrong }),
   };
 }
@@ -94,6 +95,11 @@ function problemOf({ targetProblem, proxyProblem, drift }: Workload): string | u
 /** What was not as it should be, and what is still there of before. */
 function changesOf({ drift, outgoing }: Workload): Pick<WorkloadStatus, "drift" | "outgoing"> {
   return { ...(drift && { drift: driftOf(drift) }), ...(outgoing.length > 0 && { outgoing: [...outgoing] }) };
+}
+
+function foreignRulesOf({ foreignRules }: Agent, workload: Workload): Pick<WorkloadStatus, "foreignRules"> {
+  const found = foreignRules.of(workload);
+  return found.length > 0 ? { foreignRules: [...found] } : {};
 }
 
 function driftOf({ found, time, last, problem }: DriftRecord): WorkloadStatus["drift"] {

@@ -13,6 +13,7 @@ import { EveryStep } from "../util/every-step.ts";
 import type { Logger } from "../util/log.ts";
 import { AgentAcceleration } from "./acceleration.ts";
 import { DriftWatch } from "./drift-watch.ts";
+import { ForeignRules } from "./foreign-rules.ts";
 import type { WorkloadTrace } from "./scope-lock.ts";
 import { resolveAll } from "./target.ts";
 import { WorkerPool, type WorkerPoolEvent } from "./workers/worker-pool.ts";
@@ -52,6 +53,7 @@ export class Agent implements AsyncDisposable {
   readonly ended: ReadonlyMap<string, number>;
   readonly #sweeper: NodeJS.Timeout;
   readonly drift: DriftWatch;
+  readonly foreignRules: ForeignRules;
   #events: Disposable | undefined;
 
   private constructor(options: AgentOptions, pool: WorkerPool, ended: ReadonlyMap<string, number>) {
@@ -65,6 +67,7 @@ export class Agent implements AsyncDisposable {
       onUnload: () => this.#unfollowVerdicts(),
     });
     this.drift = new DriftWatch(() => this.workloads.values(), options.log);
+    this.foreignRules = new ForeignRules(options.log);
     this.#sweeper = setInterval(() => this.#sweep(), SWEEP_INTERVAL_MS).unref();
   }
 
@@ -169,6 +172,7 @@ export class Agent implements AsyncDisposable {
   async stop(): Promise<void> {
     clearInterval(this.#sweeper);
     this.drift[Symbol.dispose]();
+    this.foreignRules[Symbol.dispose]();
     this.#unfollowVerdicts();
     const steps = new EveryStep();
     for (const name of [...this.workloads.keys()]) await steps.run(() => this.remove(name));

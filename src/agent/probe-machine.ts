@@ -8,6 +8,7 @@ import { choose } from "../intercept/probe/choose.ts";
 import { attachedPrograms } from "../intercept/probe/foreign-programs.ts";
 import { probe } from "../intercept/probe/probe.ts";
 import { findCgroup2 } from "../util/mountinfo.ts";
+import { tryContractHere } from "./acceleration-contract.ts";
 import { ownCgroup } from "./exec/scratch-cgroup.ts";
 
 /** What this machine can do, what would be chosen, and who else is on the path. Changes nothing. */
@@ -27,5 +28,6 @@ export async function probeMachine(options: ProbeOptions): Promise<ProbeReport> 
     reason,
     features: Object.fromEntries(results),
     foreignPrograms,
+    ...(options.contract && { contract: await tryContractHere() }),
   };
 }

@@ -96,6 +96,7 @@ export async function runAgent(config: AgentConfig, options: RunOptions, signal:
       admin.setReady();
       options.onReady();
       tell(log, { kind: "ready" });
+      void agent.foreignRules.look(agent.workloads.values());
     };
     await reloadUntil(signal, options, log, announce, async (next) => {
       // What a workload has is its until that is certain to go.
@@ -105,6 +106,7 @@ export async function runAgent(config: AgentConfig, options: RunOptions, signal:
       lock.claim(inForce());
       admin.configure(next, problems);
       await agent.drift.verify();
+      void agent.foreignRules.look(agent.workloads.values());
       agent.drift.every(next.verifyIntervalMs);
     });
     tell(log, { kind: "stopping" });

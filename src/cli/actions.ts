@@ -3,6 +3,7 @@
  * What the commands leave to the agent. The entry point hands in functions that load the agent's modules
  * when they are called, so that `--help` and completion stay quick and work where the addon is missing.
  */
+import type { RunBench } from "../bench/bench-options.ts";
 import type { CleanOptions, ExecOptions, ProbeOptions, RulesOptions, RunOptions } from "../config/command-options.ts";
 import type { CleanReport } from "../config/formats/clean-report.ts";
 import type { ProbeReport } from "../config/formats/probe.ts";
@@ -20,5 +21,7 @@ export interface Actions {
   clean(options: CleanOptions): Promise<CleanReport>;
   /** Throws before anything is changed when a workload's configuration can't be had. */
   rules(options: RulesOptions): Promise<RulesReport>;
+  /** Throws when something fails or is interrupted; what it made is gone then. */
+  readonly bench: RunBench;
   probeMachine(options: ProbeOptions): Promise<ProbeReport>;
 }

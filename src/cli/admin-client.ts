@@ -27,6 +27,13 @@ export async function askAgent<Answer>(agent: AgentAddress, path: string, signal
   return JSON.parse(text) as Answer;
 }
 
+/** Has the agent change something; its answer, or an AdminClientError as `askAgent`. */
+export async function tellAgent<Answer>(agent: AgentAddress, path: string, signal: AbortSignal): Promise<Answer> {
+  let text = "";
+  for await (const chunk of await open(agent, path, signal, "POST")) text += chunk;
+  return JSON.parse(text) as Answer;
+}
+
 /** JSON lines as they come, until the agent ends or `signal` aborts. */
 export async function* followAgent<Line>(agent: AgentAddress, path: string, signal: AbortSignal): AsyncGenerator<Line> {
   let rest = "";
@@ -41,9 +48,15 @@ export async function* followAgent<Line>(agent: AgentAddress, path: string, sign
   }
 }
 
-async function open(agent: AgentAddress, path: string, signal: AbortSignal): Promise<IncomingMessage> {
+async function open(
+  agent: AgentAddress,
+  path: string,
+  signal: AbortSignal,
+  method: "GET" | "POST" = "GET",
+): Promise<IncomingMessage> {
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    const asking = request({ socketPath: agent.socketPath, path, signal, headers: { host: "shunt" } }, resolve);
+    const { socketPath } = agent;
+    const asking = request({ socketPath, path, method, signal, headers: { host: "shunt" } }, resolve);
     asking.once("error", (cause: NodeJS.ErrnoException) => reject(signal.aborted ? cause : unreachable(agent, cause)));
     asking.end();
   });
@@ -68,7 +81,7 @@ function unreachable({ name, socketPath }: AgentAddress, cause: NodeJS.ErrnoExce
 
 function runningAgents(): string[] {
   try {
-    return readdirSync(RUNTIME_FOLDER).filter((name) => !/^rules-[0-9a-f]{12}$/.test(name));
+    return readdirSync(RUNTIME_FOLDER).filter((name) => !/^(rules-[0-9a-f]{12}$|\.)/.test(name));
   } catch {
     return [];
   }

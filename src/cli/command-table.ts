@@ -4,29 +4,13 @@ import { RULES_ACTIONS, RULES_BACKENDS } from "../config/formats/rules.ts";
 import { DNS_CAPTURES, FAIL_MODES, MODES } from "../config/model.ts";
 import { PRESET_NAMES } from "../config/presets.ts";
 import { LOG_FORMATS, LOG_LEVELS } from "../util/log.ts";
-import type { CommandSpec, Completion, SwitchSpec, ValueSpec } from "./command-spec.ts";
+import { BENCH } from "./bench-spec.ts";
+import type { CommandSpec } from "./command-spec.ts";
 import { ISTIO_OPTIONS } from "./istio/flag-table.ts";
+import { toggle, value } from "./option-specs.ts";
 import * as parse from "./option-values.ts";
 
 export const SHELLS = ["bash", "zsh", "fish"] as const;
-
-function toggle(long: string, description: string): SwitchSpec {
-  return { kind: "switch", long, description };
-}
-
-function value(
-  long: string,
-  metavar: string,
-  description: string,
-  more: {
-    parse?: (text: string) => unknown;
-    choices?: readonly string[];
-    repeatable?: boolean;
-    completion?: Completion;
-  } = {},
-): ValueSpec {
-  return { kind: "value", long, metavar, description, ...more };
-}
 
 const json = toggle("--json", "print JSON instead of text");
 const mode = value("--mode", "MODE", "how traffic is steered (auto)", { choices: MODES });
@@ -187,9 +171,17 @@ export const COMMANDS: readonly CommandSpec[] = [
     description: [
       "Tries every capability in a network namespace and a cgroup of its own. Ends with 69 when no mode is possible.",
     ],
-    options: [cgroupRoot, json],
+    options: [
+      cgroupRoot,
+      toggle("--contract", "try the behaviours that acceleration depends on as well (docs/acceleration.md)"),
+      json,
+    ],
     arguments: [],
-    examples: ["shunt probe", "shunt probe --json | jq .mode"],
+    examples: [
+      "shunt probe",
+      "shunt probe --json | jq .mode",
+      "shunt probe --contract --json | jq .contract.acceleration",
+    ],
   },
   {
     name: "status",
@@ -250,6 +242,22 @@ export const COMMANDS: readonly CommandSpec[] = [
       "shunt explain --workload blue --direction outbound --address 10.0.0.9 --port 443",
       "shunt explain --workload blue --direction outbound --address 10.0.0.53 --port 53 --udp --uid 1000 --gid 1000",
     ],
+  },
+  {
+    name: "acceleration",
+    summary: "switch acceleration of an agent on or off",
+    description: [
+      "Without --on or --off only tells how it is. The configuration is left alone: an agent that is started anew begins with it.",
+    ],
+    options: [
+      toggle("--off", "from its next message on each connection goes by TCP, and stays there"),
+      toggle("--on", "connections that are made from now on may be accelerated"),
+      name,
+      socket,
+      json,
+    ],
+    arguments: [],
+    examples: ["shunt acceleration", "shunt acceleration --off --name blue"],
   },
   {
     name: "rules",
@@ -313,6 +321,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     arguments: [],
     examples: ["shunt clean", "shunt clean --all --json"],
   },
+  BENCH,
   {
     name: "istio-iptables",
     summary: "make Istio's sidecar rules, in the place of Istio's command of that name",

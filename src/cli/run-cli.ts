@@ -19,8 +19,10 @@ const COMMAND_FUNCTIONS: Readonly<Record<string, () => Promise<CommandFunction>>
   status: async () => (await import("./commands/status.ts")).runStatus,
   flows: async () => (await import("./commands/flows.ts")).runFlows,
   explain: async () => (await import("./commands/explain.ts")).runExplain,
+  acceleration: async () => (await import("./commands/acceleration.ts")).runAcceleration,
   rules: async () => (await import("./commands/rules.ts")).runRules,
   clean: async () => (await import("./commands/clean.ts")).runClean,
+  bench: async () => (await import("./commands/bench.ts")).runBenchCommand,
   completion: async () => (await import("./commands/completion.ts")).runCompletion,
 };
 

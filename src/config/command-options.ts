@@ -37,6 +37,8 @@ export interface CleanOptions {
 
 export interface ProbeOptions {
   readonly cgroupRoot?: string;
+  /** Runs the contract self-test as well. */
+  readonly contract: boolean;
 }
 
 export interface RulesWorkload {

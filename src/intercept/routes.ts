@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { closeSync, readFileSync } from "node:fs";
-import { constants } from "node:os";
-import { loadAddon } from "../native/load-addon.ts";
-import { check } from "../native/status.ts";
 import { cidrContains, formatIp, ipFamily } from "../util/ip.ts";
 import type { NetworkNamespace } from "./network-namespace.ts";
+import { readProcNet } from "./read-proc-net.ts";
 import type { Cidr } from "./spec.ts";
 
 /** A destination range and the interface that it leaves by. */
@@ -23,7 +20,7 @@ const RTF_LOCAL = 0x80000000;
  * least metric. Routes to the namespace's own addresses are left out, and so are those that depend on the source.
  */
 export function readRoutes(netns: NetworkNamespace): Route[] {
-  return [...parseRoutes4(readTable(netns, "route")), ...parseRoutes6(readTable(netns, "ipv6_route"))];
+  return [...parseRoutes4(readProcNet(netns, "route")), ...parseRoutes6(readProcNet(netns, "ipv6_route"))];
 }
 
 /** By which interface an address is reached: the longest range that has it; undefined where none has. */
@@ -34,19 +31,6 @@ export function interfaceTo(address: string, routes: readonly Route[]): string |
   );
   fitting.sort((a, b) => b.destination.prefixLength - a.destination.prefixLength);
   return fitting[0]?.interface;
-}
-
-function readTable(netns: NetworkNamespace, name: string): string {
-  const path = `/proc/thread-self/net/${name}`;
-  const fd = loadAddon().openInNetns(netns.fd, path);
-  // A kernel without IPv6 has no such table.
-  if (fd === -constants.errno.ENOENT) return "";
-  check(fd, "open", `${path} in ${netns.path}`);
-  try {
-    return readFileSync(fd, "latin1");
-  } finally {
-    closeSync(fd);
-  }
 }
 
 /** Text of /proc/net/route: a heading, then `Iface Destination Gateway Flags RefCnt Use Metric Mask …`. */

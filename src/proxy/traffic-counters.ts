@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { AccelerationRecord } from "./acceleration.ts";
 import type { ConnectionRecord, Outcome } from "./connection-record.ts";
 
 /** Plain numbers since the start; only `active` ever falls. Bytes count when a connection ends. */
@@ -9,6 +10,8 @@ export interface TrafficStats {
   readonly bytesSent: number;
   readonly bytesReceived: number;
   readonly outcomes: Readonly<Record<Outcome, number>>;
+  /** How the bytes of connections that have ended went, where acceleration was asked for. */
+  readonly accelerated: readonly (AccelerationRecord & { readonly connections: number })[];
 }
 
 export class TrafficCounters {
@@ -16,6 +19,7 @@ export class TrafficCounters {
   #total = 0;
   #bytesSent = 0;
   #bytesReceived = 0;
+  readonly #accelerated = new Map<string, AccelerationRecord & { connections: number }>();
   readonly #outcomes: Record<Outcome, number> = {
     closed: 0,
     "reset-by-downstream": 0,
@@ -37,6 +41,7 @@ export class TrafficCounters {
     this.#bytesSent += record.bytesSent;
     this.#bytesReceived += record.bytesReceived;
     this.#outcomes[record.outcome]++;
+    if (record.acceleration) this.#count(record.acceleration);
   }
 
   read(): TrafficStats {
@@ -46,6 +51,14 @@ export class TrafficCounters {
       bytesSent: this.#bytesSent,
       bytesReceived: this.#bytesReceived,
       outcomes: { ...this.#outcomes },
+      accelerated: [...this.#accelerated.values()].map((counted) => ({ ...counted })),
     };
+  }
+
+  #count({ sent, received, reason }: AccelerationRecord): void {
+    const key = `${sent} ${received} ${reason}`;
+    const counted = this.#accelerated.get(key);
+    if (counted) counted.connections++;
+    else this.#accelerated.set(key, { sent, received, reason, connections: 1 });
   }
 }

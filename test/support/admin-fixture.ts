@@ -98,6 +98,10 @@ export class FixtureSource implements AdminSource {
     return () => void this.followers.delete(listener);
   }
 
+  accelerate(on: boolean): StatusReport["acceleration"] {
+    return { state: on ? "on" : "off", reason: "asked for" };
+  }
+
   explain(query: Parameters<AdminSource["explain"]>[0]) {
     if (query.workload === "broken") throw new RangeError("odd");
     if (query.workload !== "blue") throw new UnknownWorkloadError(query.workload, ["blue"]);

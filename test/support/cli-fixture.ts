@@ -56,6 +56,7 @@ export async function shunt(argv: readonly string[], surroundings: CliSurroundin
         calls.push(["rules", options]);
         return { action: options.action, workloads: [] };
       },
+      bench: () => Promise.reject(new Error("no bench in this test")),
       probeMachine: () => Promise.reject(new Error("no probe in this test")),
       ...surroundings.actions,
     },

@@ -36,6 +36,20 @@ export async function removeLeftovers(question: LeftoverQuestion): Promise<Lefto
   ];
 }
 
+/** Those of other interceptors alone, where what is ours belongs to an agent that runs. */
+export async function foreignLeftovers(
+  spec: InterceptSpec,
+  remove: boolean,
+  signal: AbortSignal,
+): Promise<LeftoverReport[]> {
+  const path = netnsPathOf(spec);
+  const isForeign = ({ who }: { readonly who: string }): boolean => who !== "shunt";
+  const found = remove
+    ? await iptablesBackend.removeLeftovers(path, isForeign, { signal })
+    : (await iptablesBackend.leftovers(path, { signal })).filter(isForeign);
+  return found.map((leftover) => ({ ...leftoverOf(leftover), removed: remove }));
+}
+
 /** In Istio's form, Istio's chains and ours can't be told apart: they are the workload's. */
 function counts({ istioChains }: LeftoverQuestion): (leftover: { readonly who: string }) => boolean {
   return ({ who }) => !istioChains || who !== "istio";

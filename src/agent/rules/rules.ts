@@ -8,14 +8,13 @@ import { BACKENDS, type RulesBackend } from "../../intercept/backends.ts";
 import { istioChains } from "../../intercept/istio-iptables/rules-backend.ts";
 import type { InterceptSpec } from "../../intercept/spec.ts";
 import { silentLogger } from "../../util/log.ts";
-import { ShuntError } from "../../util/shunt-error.ts";
 import { requirePrivileges } from "../require-privileges.ts";
 import { resolveTarget } from "../target.ts";
 import { agentWithPrograms } from "./agent-holding.ts";
 import { chooseBackend } from "./choose-backend.ts";
 import { HandScope } from "./hand-scope.ts";
 import { handSpec } from "./hand-spec.ts";
-import { findLeftovers, removeLeftovers } from "./leftovers.ts";
+import { findLeftovers, foreignLeftovers, removeLeftovers } from "./leftovers.ts";
 import { netnsPathOf } from "./netns-path.ts";
 import { addressDrift, addressPart } from "./passthrough-part.ts";
 import { removeWorkload } from "./remove-workload.ts";
@@ -162,10 +161,8 @@ async function verify(
 ): Promise<Result> {
   const agent = name === "ebpf" ? agentWithPrograms(workload.config.target) : undefined;
   if (agent !== undefined) {
-    throw new ShuntError(
-      "ERR_RULES_AGENT",
-      `${agent}, has the workload by eBPF, and tells by its status of what differs: shunt status`,
-    );
+    const reason = `${agent}, has the workload by eBPF, and tells by its status of what differs: shunt status`;
+    return { outcome: "failed", reason, leftovers: await foreignLeftovers(spec, options.removeLeftovers, signal) };
   }
   const { netns } = resolveTarget(workload.config.target);
   using _netns = netns;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ProbeReport } from "../../config/formats/probe.ts";
+import type { ContractReport, ProbeReport } from "../../config/formats/probe.ts";
 import type { Actions } from "../actions.ts";
 import { EXIT } from "../exit-status.ts";
 import type { CliIo } from "../io.ts";
@@ -8,7 +8,8 @@ import { formatTable } from "../table.ts";
 
 export async function runProbe({ options }: Invocation, io: CliIo, actions: Actions): Promise<number> {
   const cgroupRoot = options.text("--cgroup-root");
-  const report = await actions.probeMachine(cgroupRoot === undefined ? {} : { cgroupRoot });
+  const contract = options.has("--contract");
+  const report = await actions.probeMachine({ contract, ...(cgroupRoot !== undefined && { cgroupRoot }) });
   io.stdout.write(options.has("--json") ? `${JSON.stringify(report, null, 2)}\n` : formatProbe(report));
   return report.mode === "none" ? EXIT.unavailable : EXIT.ok;
 }
@@ -21,6 +22,7 @@ function formatProbe(report: ProbeReport): string {
     ["original destination", report.originalDestination],
     ["tier", report.tier ?? "none"],
     ["reason", report.reason],
+    ...(report.contract === undefined ? [] : [["acceleration", report.contract.acceleration]]),
   ]);
   const features = Object.entries(report.features).map(([name, { ok, reason }]) => [
     name,
@@ -35,5 +37,11 @@ function formatProbe(report: ProbeReport): string {
   ]);
   const sections = [facts, formatTable(["FEATURE", "HERE", "WHY NOT"], features)];
   if (foreign.length > 0) sections.push(formatTable(["HOOK", "CGROUP", "ORDER", "FOREIGN PROGRAM"], foreign));
+  if (report.contract !== undefined) sections.push(formatContract(report.contract));
   return sections.join("\n");
+}
+
+function formatContract({ behaviours }: ContractReport): string {
+  const rows = Object.entries(behaviours).map(([name, { verdict, detail }]) => [name, verdict, detail]);
+  return formatTable(["BEHAVIOUR", "VERDICT", "SEEN"], rows);
 }

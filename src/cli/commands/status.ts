@@ -13,16 +13,22 @@ export async function runStatus({ options }: Invocation, io: CliIo): Promise<num
   return EXIT.ok;
 }
 
-function formatStatus({ agent, workloads, workers, hostAdditions }: StatusReport): string {
+function formatStatus({ agent, acceleration, workloads, workers, hostAdditions }: StatusReport): string {
   const uptime = formatDuration(Math.floor(agent.uptimeSeconds) * 1000);
   const state = agent.ready ? "ready" : "not ready";
   const sections = [
     `agent ${agent.name} (process ${agent.pid}, version ${agent.version}) ${state}, up ${uptime}, mode ${agent.mode}: ${agent.reason}\n`,
+    ...(acceleration.state === "idle" ? [] : [`acceleration ${acceleration.state}: ${acceleration.reason}\n`]),
     formatTable(
       ["WORKLOAD", "TARGET", "OUTBOUND", "INBOUND", "FAIL MODE", "ACTIVE", "TOTAL", "NOT INTERCEPTED", "LISTENERS"],
       workloads.map(workloadRow),
     ),
     ...workloads.flatMap(({ name, problem }) => (problem === undefined ? [] : [`${name}: ${problem}\n`])),
+    ...workloads.flatMap(({ name, foreignRules = [] }) =>
+      foreignRules.length === 0
+        ? []
+        : [`${name}: another interceptor has rules in the namespace (${foreignRules.length}): ${foreignRules[0]}\n`],
+    ),
     formatTable(["WORKLOAD", "DIRECTION", "REASON", "VERDICTS"], workloads.flatMap(counterRows)),
     formatTable(
       ["WORKER", "STATE", "CONNECTIONS", "RESTARTS"],

@@ -2,6 +2,8 @@
 import { z } from "zod";
 
 export const PROBE_MODES = ["ebpf", "mixed", "iptables", "tproxy", "nftables", "none"] as const;
+export const ACCELERATIONS = ["on", "asymmetric", "splice-only", "off"] as const;
+export const VERDICTS = ["ok", "broken", "worked-around", "untested"] as const;
 export const TIERS = ["A", "B", "C", "D"] as const;
 
 const feature = z.object({
@@ -19,6 +21,23 @@ const foreignProgram = z.object({
   exclusive: z
     .boolean()
     .meta({ description: "attached without a flag that allows others: nothing can be attached below" }),
+});
+
+/** What the contract self-test found; docs/acceleration.md has every behaviour. */
+const contract = z.object({
+  acceleration: z.enum(ACCELERATIONS).meta({
+    description:
+      "on: every path; asymmetric: what applications send, not what they receive; splice-only: between the proxies' sockets; off",
+  }),
+  behaviours: z
+    .record(
+      z.string(),
+      z.object({
+        verdict: z.enum(VERDICTS).meta({ description: "untested counts as broken" }),
+        detail: z.string().meta({ description: "what was seen, or why it was not tried" }),
+      }),
+    )
+    .meta({ description: "by kebab-case name, each tried with real sockets on this kernel" }),
 });
 
 /** `shunt probe --json`. */
@@ -41,7 +60,9 @@ export const probeSchema = z
       .array(foreignProgram)
       .optional()
       .meta({ description: "programs of others on the path, in the order they run" }),
+    contract: contract.optional().meta({ description: "with --contract: how far acceleration may go here, and why" }),
   })
   .meta({ title: "Shunt probe report", description: "What `shunt probe --json` prints." });
 
+export type ContractReport = z.infer<typeof contract>;
 export type ProbeReport = z.infer<typeof probeSchema>;

@@ -42,6 +42,10 @@ const workload = z.object({
     .array(z.string())
     .optional()
     .meta({ description: "what captures nothing any more, but stays until connections that came by it have ended" }),
+  foreignRules: z
+    .array(z.string())
+    .optional()
+    .meta({ description: "rules of other interceptors, found in the namespace when the workload began" }),
   problem: z.string().optional().meta({ description: "why the workload is not intercepted as asked" }),
 });
 

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { echoServer, load } from "../../support/load.ts";
 import { MODES } from "../../support/modes.ts";
 import { PodPair } from "../../support/pod-pair.ts";
+import { runCommand, shuntArgv } from "../../support/shunt.ts";
 
 const PORT = 9000;
 const BLOCKING_PORT = 9001;
@@ -73,6 +74,21 @@ describe.each(MODES)("with acceleration, in mode %s,", (mode) => {
     const test = ["verify", "-n", "12", "-c", "4", "-s", "3000000"];
     const { report } = await accelerated(PORT, pair.lab.server.v4, 12, ...test);
     expect(report).toMatchObject({ status: 0, errors: 0, mismatches: 0 });
+  });
+
+  it("is switched off and on by hand, under load, and no connection notices", async () => {
+    const from = pair.agent.records().length;
+    const running = load(pair.lab.client, pair.lab.server.v4, PORT, "rr", "-c", "8", "-s", "1000", "-d", "1");
+    const switched = async (state: "on" | "off") =>
+      runCommand(shuntArgv(["acceleration", `--${state}`, "--name", pair.agent.name, "--json"]));
+    for (const state of ["off", "on", "off", "on"] as const) {
+      const { status, stdout } = await switched(state);
+      expect([status, (JSON.parse(stdout) as { state: string }).state]).toEqual([0, state]);
+    }
+    expect(await running).toMatchObject({ status: 0, errors: 0 });
+    await pair.agent.waitForRecords(() => true, from + 16);
+    const after = await accelerated(PORT, pair.lab.server.v4, 1, "rr", "-n", "2000");
+    expect(after.records.map(({ acceleration }) => acceleration?.sent)).toEqual(["direct", "direct"]);
   });
 
   it("a reload that switches it off is obeyed by connections that are there, none of which is lost", async () => {

@@ -11,6 +11,8 @@ const loadPath = join(addonPath, "../shunt-load");
 
 interface Report {
   requests: number;
+  allRequests: number;
+  distribution: [number, number][];
   errors: number;
   bytesSent: number;
   bytesReceived: number;
@@ -214,12 +216,15 @@ describe("the load generator and the echo server", () => {
       [loadPath, ["127.0.0.1", "80", "rr", "--fast"], "--fast: unknown option"],
       [loadPath, ["127.0.0.1", "70000", "rr"], "PORT 70000: must be an integer"],
       [loadPath, ["localhost", "80", "rr"], "ADDRESS localhost: must be an IPv4 or IPv6 address"],
-      [loadPath, ["127.0.0.1", "80", "bulk", "--blocking"], "--blocking: is not for bulk"],
+      [loadPath, ["127.0.0.1", "80", "rr", "--confirm"], "--confirm: is for bulk that sends"],
+      [loadPath, ["127.0.0.1", "80", "bulk", "-d", "1", "--warmup", "0.5"], "--warmup: is for rr only"],
+      [loadPath, ["127.0.0.1", "80", "rr", "-d", "1", "--warmup", "1"], "--warmup: must be less than -d"],
       [loadPath, ["127.0.0.1", "80", "verify", "--receive"], "--receive: is for bulk only"],
       [loadPath, [], "ADDRESS PORT TEST"],
       [echoPath, ["127.0.0.1", "80", "--mode", "x", "-n", "1"], "--mode x: must be echo, sink, source or checksum"],
       [echoPath, ["127.0.0.1", "80"], "-n, -d or --until-stdin-closes: one of them is needed"],
       [echoPath, ["127.0.0.1", "80", "-n", "1", "--blocking", "--mode", "sink"], "--blocking: only echoes"],
+      [echoPath, ["127.0.0.1", "80", "-n", "1", "--threads"], "--threads: only together with --blocking"],
     ] as const) {
       const result = spawnSync(path, args, { encoding: "utf8", timeout: 5000 * patience });
       expect([result.status, result.stdout]).toEqual([2, ""]);
@@ -230,5 +235,33 @@ describe("the load generator and the echo server", () => {
         status: 0,
         stdout: expect.stringMatching(/^Usage: /),
       });
+  });
+
+  it("confirm bulk by what the server counted, with threads that block as well", async () => {
+    for (const flags of [[], ["--blocking", "--threads"]]) {
+      const port = await echo("127.0.0.1", "--mode", "count", ...flags);
+      const client = flags.length > 0 ? ["--blocking"] : [];
+      const bulk = await load("127.0.0.1", port, "bulk", "-c", "2", "-n", "20000000", "--confirm", ...client);
+      expect(bulk).toMatchObject({ status: 0, report: { errors: 0, bytesSent: 20_000_000, opened: 2 } });
+    }
+    const wrong = await load("127.0.0.1", await echo("127.0.0.1"), "bulk", "-n", "1000", "--confirm");
+    expect(wrong).toMatchObject({
+      status: 1,
+      report: { errors: 1, firstError: "the server did not get what was sent" },
+    });
+  });
+
+  it("leave out requests of the warm-up, and tell how latencies are distributed", async () => {
+    for (const flags of [[], ["--blocking"]]) {
+      const port = await echo("127.0.0.1", ...(flags.length > 0 ? ["--blocking", "--threads"] : []));
+      const options = ["-c", "4", "-s", "100", "-d", "0.3", "--warmup", "0.15", "--distribution"];
+      const { status, report } = await load("127.0.0.1", port, "rr", ...options, ...flags);
+      expect([status, report.errors]).toEqual([0, 0]);
+      expect(report.requests).toBeGreaterThan(0);
+      expect(report.requests).toBeLessThan(report.allRequests);
+      const latencies = report.distribution.map(([, us]) => us);
+      expect(latencies).toEqual([...latencies].sort((a, b) => a - b));
+      expect(report.distribution.find(([part]) => part === 0.5)?.[1]).toBe(report.p50);
+    }
   });
 });

@@ -139,6 +139,26 @@ describe("the admin server", () => {
   });
 });
 
+describe("acceleration", () => {
+  const change = (state: string, where: object = { socketPath }) =>
+    get(`/acceleration?state=${state}`, { ...where, method: "POST" });
+
+  it("is switched by who may open the socket", async () => {
+    const answer = await change("off");
+    expect(answer).toMatchObject({ status: 200 });
+    expect(JSON.parse(answer.text)).toEqual({ state: "off", reason: "asked for" });
+    expect(await change("maybe")).toMatchObject({ status: 400, text: 'state "maybe" is not on or off\n' });
+  });
+
+  it("is not switched by looking, nor over TCP", async () => {
+    expect(await get("/acceleration?state=off", { socketPath })).toMatchObject({ status: 404 });
+    const both = await start({ address: "127.0.0.1", port: 0 }, join(folder.path, "tcp.sock"));
+    const { address: host, port } = both.tcp ?? {};
+    expect(await change("off", { host, port })).toMatchObject({ status: 405 });
+    await both.close();
+  });
+});
+
 describe("a follower of the flows", () => {
   it("gets the open ones, then each that begins or ends, and is forgotten when it leaves", async () => {
     source.open = [aFlow("1"), aFlow("9", { workload: "green" })];

@@ -52,6 +52,7 @@ describe("a wrong use ends with 2 and one line that names flag and value", () =>
     [["explain", "--uid", "root"], 'shunt: --uid "root" is not a user or group id (0 … 4294967294)'],
     [["explain", "--mark", "0x539/0xfff"], 'shunt: --mark "0x539/0xfff" is not a mark, such as 1337 or 0x539'],
     [["explain", "--interface", "a/b"], 'shunt: --interface "a/b" is not a name of an interface'],
+    [["bench", "--only", "("], 'shunt: --only "(" is not a regular expression'],
     [["completion", "tcsh"], 'shunt: SHELL "tcsh" is not one of bash, zsh, fish'],
     [["exec", "--inbound", "80,90", "ls"], "shunt exec: --inbound 80,90 only together with --netns"],
     [["run"], "shunt run: no workload: give --config FILE, --workload-netns, --workload-pid or --workload-cgroup"],

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What redirection decides by, in the accelerator and in its self-test: bytes are put into the
+ * other end's queue only while none that TCP has brought is unread there, and only so many.
+ */
+#ifndef SHUNT_GATE_H
+#define SHUNT_GATE_H
+
+#include <bpf/bpf_core_read.h>
+#include "kernel.h"
+
+#define TCP_ESTABLISHED 1
+
+/*
+ * The socket at a noted address is still the one that was noted. Its memory may have become that of
+ * another socket (SLAB_TYPESAFE_BY_RCU), whose cookie differs.
+ */
+static __always_inline int is_established(const struct sock *sk, __u64 cookie)
+{
+	return (__u64)BPF_CORE_READ(sk, __sk_common.skc_cookie.counter) == cookie &&
+	       BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_ESTABLISHED;
+}
+
+/*
+ * Every byte that `sender` has sent by TCP has been read at `reader`. `sent` and `read` are where
+ * the counters of the two began.
+ */
+static __always_inline int all_read(const struct tcp_sock *sender, __u32 sent,
+				    const struct tcp_sock *reader, __u32 read)
+{
+	return BPF_CORE_READ(sender, write_seq) - sent == BPF_CORE_READ(reader, copied_seq) - read;
+}
+
+/* Memory of what waits to be read, redirected or not. */
+static __always_inline __u32 waiting(const struct sock *reader)
+{
+	return BPF_CORE_READ(reader, sk_backlog.rmem_alloc.counter);
+}
+
+#endif

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+/** `shunt bench`: the whole comparison. */
+import { mkdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { requirePrivileges } from "../agent/require-privileges.ts";
+import { version } from "../agent/version.ts";
+import { BenchError } from "./bench-error.ts";
+import type { BenchOptions } from "./bench-options.ts";
+import { GroupRun } from "./group-run.ts";
+import { Interruption } from "./interruption.ts";
+import { possiblePart } from "./lacking-parts.ts";
+import { benchName, removeOrphans } from "./leftovers.ts";
+import { describeMachine } from "./machine.ts";
+import { fullPlan, narrowPlan, type Plan, quickPlan } from "./plan.ts";
+import { Processes } from "./processes.ts";
+import type { BenchReport, Distribution, ResultRow } from "./report.ts";
+import { distributionsOf, rowsOf } from "./results.ts";
+import { requireTools } from "./tools.ts";
+
+/** Compares what can be compared here. Whatever it makes is gone when it ends, however it ends. */
+export async function runBench(options: BenchOptions): Promise<BenchReport> {
+  requirePrivileges("bench");
+  requireTools();
+  const startedMs = performance.now();
+  const time = new Date().toISOString();
+  const machine = describeMachine();
+  const wanted = planOf(options);
+  using interruption = new Interruption(options.signal);
+  const folder = join(tmpdir(), benchName());
+  try {
+    const processes = new Processes(interruption.signal);
+    for (const name of await removeOrphans(processes))
+      options.onProgress(`removed ${name}, which a killed bench had left`);
+    mkdirSync(folder, { mode: 0o755 });
+    const { plan, proxies, lacking: impossible } = await possiblePart(processes, wanted, folder);
+    const lacking = [...impossible];
+    const results: ResultRow[] = [];
+    const distributions: Distribution[] = [];
+    const failed: string[] = [];
+    const taken: Record<string, string> = {};
+    let rounds = Number.POSITIVE_INFINITY;
+    for (const [index, group] of plan.groups.entries()) {
+      await using run = new GroupRun(processes, group, {
+        name: `${benchName()}-${index}`,
+        folder,
+        proxies,
+        seconds: plan.seconds,
+        onProgress: options.onProgress,
+        goesOn: (done, roundSeconds) => goesOn(plan, done, (performance.now() - startedMs) / 1000 + roundSeconds),
+      });
+      await run.run();
+      results.push(...rowsOf(run.series));
+      distributions.push(...distributionsOf(run.series));
+      failed.push(...run.failed);
+      lacking.push(...run.lacking);
+      Object.assign(taken, run.taken);
+      rounds = Math.min(rounds, run.rounds);
+    }
+    return {
+      version,
+      time,
+      quick: options.quick,
+      only: options.only?.source ?? null,
+      seconds: Math.round((performance.now() - startedMs) / 1000),
+      rounds,
+      machine,
+      programs: Object.fromEntries([...proxies].map(([name, program]) => [name, program.version])),
+      results,
+      distributions,
+      taken,
+      lacking,
+      failed,
+    };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function planOf({ quick, only }: BenchOptions): Plan {
+  const whole = quick ? quickPlan() : fullPlan();
+  const plan = only === undefined ? whole : narrowPlan(whole, only);
+  if (plan.groups.length > 0) return plan;
+  throw new BenchError("ERR_BENCH_PLAN", `--only ${only?.source}: nothing of what is compared has such a name`);
+}
+
+function goesOn({ rounds, budgetSeconds }: Plan, done: number, secondsAfterNext: number): boolean {
+  return done < rounds.least || (done < rounds.most && secondsAfterNext < budgetSeconds);
+}
