@@ -9,6 +9,7 @@
       "tools/oracle/client.c",
       "tools/oracle/end.c",
       "tools/oracle/gate.c",
+      "tools/oracle/listeners.c",
       "tools/oracle/main.c",
       "tools/oracle/options.c",
       "tools/oracle/past-tcp.c",

@@ -23,19 +23,38 @@
 /* The smallest page there is: what the kernel copies for the program. */
 #define SEEN_BYTES 4096
 
-/* Where the connection was meant to go; its own address if sk_lookup brought it here. */
-static __always_inline int find_original(struct bpf_sockopt *ctx, struct ip_addr *address,
-					 __be16 *port)
+/* The helper for the cgroups above the process' own is >= 5.15 here as well. */
+static __always_inline int asked_by_proxy(const struct workload *w, __u32 mark, int ancestors)
+{
+	if (ancestors)
+		return is_proxy(w, mark);
+	return is_proxy_process(w, mark) || ((w->flags & WORKLOAD_FLAG_PROXY_CGROUP) &&
+					     bpf_get_current_cgroup_id() == w->proxy_cgroup);
+}
+
+/*
+ * Where the connection was meant to go; its own address if sk_lookup brought it here.
+ * `cookie_helper` as in sockops.bpf.c.
+ */
+static __always_inline int find_original(struct bpf_sockopt *ctx, int cookie_helper,
+					 struct ip_addr *address, __be16 *port)
 {
 	struct flow_key flow = {};
 	struct original *original;
 	struct workload *w;
 	__u32 slot;
 
-	flow.netns = bpf_get_netns_cookie(ctx); /* >= 5.15 */
-	slot = slot_of_netns(flow.netns);
-	if (!slot)
-		slot = scope_of_cgroup(0).slot;
+	if (cookie_helper) {
+		flow.netns = bpf_get_netns_cookie(ctx);
+		slot = slot_of_netns(flow.netns);
+		if (!slot)
+			slot = scope_of_cgroup(0).slot;
+	} else {
+		struct home home = home_of(ctx->sk);
+
+		flow.netns = home.netns;
+		slot = home.slot;
+	}
 	if (!slot)
 		return 0;
 	w = bpf_map_lookup_elem(&workloads, &slot);
@@ -49,8 +68,9 @@ static __always_inline int find_original(struct bpf_sockopt *ctx, struct ip_addr
 		return 1;
 	}
 	/* Only the proxy may be told so: to anybody else the option stays what it was. */
-	if (!(w->flags & WORKLOAD_FLAG_INBOUND) || !is_proxy(w, ctx->sk->mark) ||
-	    !flow.remote_port || flow.local_port == w->outbound_port)
+	if (!(w->flags & WORKLOAD_FLAG_INBOUND) ||
+	    !asked_by_proxy(w, ctx->sk->mark, cookie_helper) || !flow.remote_port ||
+	    flow.local_port == w->outbound_port)
 		return 0;
 	*address = flow.local;
 	*port = flow.local_port;
@@ -69,8 +89,7 @@ static __always_inline int not_ours(struct bpf_sockopt *ctx)
 	return 1;
 }
 
-SEC("cgroup/getsockopt")
-int getsockopt(struct bpf_sockopt *ctx)
+static __always_inline int answer(struct bpf_sockopt *ctx, int cookie_helper)
 {
 	struct ip_addr address;
 	__be16 port;
@@ -80,8 +99,8 @@ int getsockopt(struct bpf_sockopt *ctx)
 	if (ctx->level == SOL_IP) {
 		struct sockaddr_v4 *out = ctx->optval;
 
-		if ((void *)(out + 1) > ctx->optval_end || !find_original(ctx, &address, &port) ||
-		    !addr_is_v4(&address))
+		if ((void *)(out + 1) > ctx->optval_end ||
+		    !find_original(ctx, cookie_helper, &address, &port) || !addr_is_v4(&address))
 			return not_ours(ctx);
 		out->family = AF_INET;
 		out->port = port;
@@ -92,7 +111,8 @@ int getsockopt(struct bpf_sockopt *ctx)
 	} else if (ctx->level == SOL_IPV6) {
 		struct sockaddr_v6 *out = ctx->optval;
 
-		if ((void *)(out + 1) > ctx->optval_end || !find_original(ctx, &address, &port))
+		if ((void *)(out + 1) > ctx->optval_end ||
+		    !find_original(ctx, cookie_helper, &address, &port))
 			return not_ours(ctx);
 		out->family = AF_INET6;
 		out->port = port;
@@ -108,6 +128,19 @@ int getsockopt(struct bpf_sockopt *ctx)
 		return not_ours(ctx);
 	}
 	return 1;
+}
+
+SEC("cgroup/getsockopt")
+int getsockopt(struct bpf_sockopt *ctx)
+{
+	return answer(ctx, 1);
+}
+
+/* Before 5.15. */
+SEC("cgroup/getsockopt")
+int getsockopt_old(struct bpf_sockopt *ctx)
+{
+	return answer(ctx, 0);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

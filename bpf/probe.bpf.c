@@ -193,6 +193,31 @@ int probe_cookie_ops(struct bpf_sock_ops *ctx)
 	return bpf_get_netns_cookie(ctx) != 0;
 }
 
+SEC("sockops")
+int probe_storage_ops(struct bpf_sock_ops *ctx)
+{
+	if (ctx->sk)
+		bpf_sk_storage_get(&probe_storage, ctx->sk, 0, 0);
+	return 1;
+}
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, __u32);
+	__type(value, __u64);
+} probe_homes SEC(".maps");
+
+SEC("cgroup/bind4")
+int probe_bind4(struct bpf_sock_addr *ctx)
+{
+	__u64 netns = bpf_get_netns_cookie(ctx);
+
+	if (ctx->sk)
+		bpf_sk_storage_get(&probe_homes, ctx->sk, &netns, BPF_SK_STORAGE_GET_F_CREATE);
+	return 1;
+}
+
 /* The listener that takes every connection to a port nobody listens on. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SOCKMAP);

@@ -68,9 +68,9 @@ static __always_inline void note_listener(struct bpf_sock_ops *ctx, struct liste
  * and user space may take its time. A socket on :: may be for IPv4 as well; where it is not, the
  * kernel refuses to assign it and the next one is tried.
  */
-static __always_inline void begins_to_listen(struct bpf_sock_ops *ctx)
+static __always_inline void begins_to_listen(struct bpf_sock_ops *ctx, __u64 netns)
 {
-	struct listener_key key = {.netns = bpf_get_netns_cookie(ctx), .family = ctx->family};
+	struct listener_key key = {.netns = netns, .family = ctx->family};
 	__u32 slot = slot_of_netns(key.netns);
 	struct workload *w = slot ? bpf_map_lookup_elem(&workloads, &slot) : 0;
 
@@ -86,8 +86,15 @@ static __always_inline void begins_to_listen(struct bpf_sock_ops *ctx)
 	note_listener(ctx, &key);
 }
 
-SEC("sockops")
-int tie_original(struct bpf_sock_ops *ctx)
+/*
+ * The connecting end is known by its socket's storage. `cookie_helper`: the program may ask for the
+ * namespace's cookie as well (>= 5.15), by which the accepting end is known; a constant. Without,
+ * `homes` tells it, of proxies that are not ours: what our own does not take at accept, user space
+ * sweeps.
+ */
+#define ACCEPTING_NETNS(ctx) (cookie_helper ? bpf_get_netns_cookie(ctx) : home_of((ctx)->sk).netns)
+
+static __always_inline int tie(struct bpf_sock_ops *ctx, int cookie_helper)
 {
 	struct flow_key own = {}, key = {};
 	struct original *origin;
@@ -95,7 +102,7 @@ int tie_original(struct bpf_sock_ops *ctx)
 
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_TCP_LISTEN_CB:
-		begins_to_listen(ctx);
+		begins_to_listen(ctx, ACCEPTING_NETNS(ctx));
 		break;
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
 		if (!ctx->sk)
@@ -103,7 +110,7 @@ int tie_original(struct bpf_sock_ops *ctx)
 		origin = bpf_sk_storage_get(&origins, ctx->sk, 0, 0);
 		if (!origin)
 			break;
-		own.netns = bpf_get_netns_cookie(ctx); /* >= 5.15 */
+		own.netns = origin->netns;
 		flow_of_sockops(&own, ctx);
 		flow_reverse(&key, &own);
 		if (origin->reason == REASON_OWN_TRAFFIC) {
@@ -120,36 +127,33 @@ int tie_original(struct bpf_sock_ops *ctx)
 		 * The proxy's end: its entry goes when it closes, unless the proxy took it at
 		 * accept. Of a workload that is a cgroup, the namespace tells nothing.
 		 */
-		own.netns = bpf_get_netns_cookie(ctx);
+		own.netns = ACCEPTING_NETNS(ctx);
 		flow_of_sockops(&own, ctx);
 		if (bpf_map_lookup_elem(&originals, &own))
 			bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags |
 							       BPF_SOCK_OPS_STATE_CB_FLAG);
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
-		/* A note that the proxy speaks for a client has served when the SYN is answered. */
-		if (ctx->args[0] == BPF_TCP_SYN_SENT && ctx->sk) {
-			origin = bpf_sk_storage_get(&origins, ctx->sk, 0, 0);
-			if (origin && origin->reason == REASON_OWN_TRAFFIC) {
-				own.netns = bpf_get_netns_cookie(ctx);
-				flow_of_sockops(&own, ctx);
-				flow_reverse(&key, &own);
-				bpf_map_delete_elem(&own_flows, &key);
-				break;
-			}
-		}
-		if (ctx->args[1] != BPF_TCP_CLOSE)
-			break;
-		own.netns = bpf_get_netns_cookie(ctx);
-		flow_of_sockops(&own, ctx);
-		/*
-		 * The client's end counts only if nobody answered: a client may come, write and be
-		 * gone before the proxy has accepted it.
-		 */
 		if (ctx->args[0] == BPF_TCP_SYN_SENT) {
+			origin = ctx->sk ? bpf_sk_storage_get(&origins, ctx->sk, 0, 0) : 0;
+			if (!origin)
+				break;
+			own.netns = origin->netns;
+			flow_of_sockops(&own, ctx);
 			flow_reverse(&key, &own);
-			bpf_map_delete_elem(&originals, &key);
-		} else {
+			/*
+			 * A note that the proxy speaks for a client has served when the SYN is
+			 * answered. Where the connection was going is forgotten here only if nobody
+			 * answered: a client may come, write and be gone before the proxy has
+			 * accepted it.
+			 */
+			if (origin->reason == REASON_OWN_TRAFFIC)
+				bpf_map_delete_elem(&own_flows, &key);
+			else if (ctx->args[1] == BPF_TCP_CLOSE)
+				bpf_map_delete_elem(&originals, &key);
+		} else if (ctx->args[1] == BPF_TCP_CLOSE) {
+			own.netns = ACCEPTING_NETNS(ctx);
+			flow_of_sockops(&own, ctx);
 			bpf_map_delete_elem(&originals, &own);
 		}
 		break;
@@ -157,6 +161,19 @@ int tie_original(struct bpf_sock_ops *ctx)
 		break;
 	}
 	return 1;
+}
+
+SEC("sockops")
+int tie_original(struct bpf_sock_ops *ctx)
+{
+	return tie(ctx, 1);
+}
+
+/* Before 5.15. */
+SEC("sockops")
+int tie_original_old(struct bpf_sock_ops *ctx)
+{
+	return tie(ctx, 0);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -107,3 +107,18 @@ export function judgeFeatures(probe: Probe, missing: Expectation["missing"] | un
     return { ...base, state: "passed", detail: why };
   });
 }
+
+/** Everything about one kernel. */
+export function judgeCells(
+  cells: readonly Cell[],
+  expected: Partial<Expectation>,
+): { readonly verdicts: readonly Verdict[]; readonly probe: Probe | undefined } {
+  const probe = readProbe(cells.find(({ name }) => name === "probe"));
+  const verdicts = cells.map(judgeCell);
+  if (cells.length === 0) verdicts.push({ name: "cells", state: "failed", seconds: 0, detail: "the guest ran none" });
+  if (probe === undefined) return { verdicts, probe };
+  return {
+    verdicts: [...judgeChoice(probe, expected), ...verdicts, ...judgeFeatures(probe, expected.missing)],
+    probe,
+  };
+}

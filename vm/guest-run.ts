@@ -6,16 +6,19 @@ import { createInterface } from "node:readline";
 import { startProgress } from "../scripts/setup/progress.mjs";
 import { root } from "../scripts/setup/stamp.mjs";
 import { type Cell, cellReader } from "./cells.ts";
+import type { Boot } from "./kernel-list.ts";
 import type { Emulator, Kernel } from "./parts.ts";
 import { runInVm } from "./qemu.ts";
 import { VmUnavailable } from "./unavailable.ts";
 
 export interface GuestOptions {
-  readonly filter: string;
+  /** Words of which one has to be in a cell's name; any name will do when there is none. */
+  readonly filter: readonly string[];
   readonly accelerator: string;
   readonly timeoutMs: number;
   /** Leaves the guest running with a shell on our standard input. */
   readonly keep: boolean;
+  readonly boot?: Boot;
 }
 
 const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
@@ -58,7 +61,8 @@ export async function cellsInVm(
   const watched = watchCells(label);
   const boot = startProgress(`${label}: boot Linux ${kernel.release} (${options.accelerator})`);
   let booted = false;
-  const run = `sh vm/tests/run.sh ${watched.token} ${quoted(options.filter)}`;
+  const prepare = options.boot?.prepare === undefined ? "" : `${options.boot.prepare}; `;
+  const run = `${prepare}sh vm/tests/run.sh ${[watched.token, ...options.filter].map(quoted).join(" ")}`;
   // The shell's end is the guest's: a serial line has no end of file.
   const shell = `${run}; echo ${watched.token} shell; exec sh </dev/ttyS1`;
   const take = (line: string): void => {
@@ -72,6 +76,7 @@ export async function cellsInVm(
       command: options.keep ? shell : run,
       timeoutMs: options.keep ? 2 ** 31 - 1 : options.timeoutMs,
       accelerator: options.accelerator,
+      ...(options.boot === undefined ? {} : { boot: options.boot }),
       ...(options.keep ? { input: process.stdin } : {}),
       onBegin: () => {
         booted = true;
@@ -89,7 +94,7 @@ export async function cellsInVm(
 
 export async function cellsOnHost(label: string, { filter, timeoutMs }: GuestOptions): Promise<Cell[]> {
   const watched = watchCells(label);
-  const script = ["sh", "vm/tests/on-host.sh", watched.token, filter];
+  const script = ["sh", "vm/tests/on-host.sh", watched.token, ...filter];
   // Killed with everything below it: the first process of a PID namespace takes the others along.
   const isolated = ["unshare", "--mount", "--net", "--propagation", "private", "--pid", "--fork", "--kill-child"];
   const args = ["--pdeathsig", "KILL", "--", ...isolated, "--mount-proc", ...script];

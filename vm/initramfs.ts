@@ -34,7 +34,7 @@ export function packCpio(members: readonly Member[]): Buffer {
 }
 
 /** What mounting the host's files needs; a kernel may have any of them built in. */
-const wanted = ["virtio_pci", "virtiofs", "overlay"];
+const wanted = ["virtio_pci", "virtiofs", "9p", "9pnet_virtio", "overlay"];
 
 /** Files of the wanted modules and of what they depend on, dependencies first (modules.dep of depmod(8)). */
 export function loadOrder(modulesDep: string, names: readonly string[]): string[] {

@@ -2,16 +2,16 @@
 // npm run test:vm: every cell under every kernel of kernels.json and under the machine's own; docs/kernels.md says more.
 // Exit: 0, 1 for failing tests, 2 for wrong arguments, 69 when a VM cannot be had. The last line counts.
 import { writeFileSync } from "node:fs";
-import { release } from "node:os";
+import { availableParallelism, release } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { whyUnprivileged } from "../scripts/setup/machine.mjs";
 import { startProgress } from "../scripts/setup/progress.mjs";
 import { proveAccelerator } from "./accelerator.ts";
-import { type Cell, judgeCell, judgeChoice, judgeFeatures, readProbe, type Verdict } from "./cells.ts";
-import { fetchDebianKernel } from "./debian-kernels.ts";
+import { judgeCells, type Verdict } from "./cells.ts";
+import { fetchKernel } from "./fetch-kernel.ts";
 import { cellsInVm, cellsOnHost } from "./guest-run.ts";
-import { type Expectation, readKernelList } from "./kernel-list.ts";
+import { type Boot, type Expectation, readKernelList } from "./kernel-list.ts";
 import { ownKernel } from "./own-kernel.ts";
 import { type Emulator, fetchEmulator, type Kernel } from "./parts.ts";
 import { formatJunit, formatTable } from "./report.ts";
@@ -24,7 +24,7 @@ const ACCELERATORS = ["tcg", "kvm", "auto"];
 /** A column under TCG on a machine that is busy with other things. */
 const TIMEOUT_MS = 20 * 60_000 * Number(process.env["SHUNT_PATIENCE"] ?? "1");
 
-const usage = `usage: npm run test:vm -- [--kernel NAME|FILE]… [--modules DIR] [--filter CELL] [--keep] [--accel tcg|kvm|auto] [--refresh]
+const usage = `usage: npm run test:vm -- [--kernel NAME|FILE]… [--modules DIR] [--filter CELL] [--keep] [--accel tcg|kvm|auto] [--jobs N] [--refresh]
 NAME is one of ${[HOST, ...readKernelList().map(({ name }) => name)].join(", ")}; FILE is a bzImage.\n`;
 
 function readArguments() {
@@ -36,11 +36,13 @@ function readArguments() {
         filter: { type: "string", default: "" },
         keep: { type: "boolean", default: false },
         accel: { type: "string", default: process.env["SHUNT_VM_ACCEL"] ?? "auto" },
+        jobs: { type: "string", default: String(availableParallelism()) },
         refresh: { type: "boolean", default: false },
       },
     });
     if (!ACCELERATORS.includes(values.accel))
       throw new Error(`--accel ${values.accel}: not one of ${ACCELERATORS.join(", ")}`);
+    if (!/^[1-9]\d*$/.test(values.jobs)) throw new Error(`--jobs ${values.jobs}: not a number of guests`);
     if (values.keep && values.kernel.length !== 1) throw new Error("--keep: one --kernel has to be named");
     return values;
   } catch (error) {
@@ -50,6 +52,7 @@ function readArguments() {
 }
 
 const options = readArguments();
+const jobs = Number(options.jobs);
 const list = readKernelList();
 const known = [...list.map(({ name }) => name), HOST];
 
@@ -59,6 +62,9 @@ interface Column {
   readonly expected: Partial<Expectation>;
   /** Undefined for the machine's own. */
   readonly fetch?: (emulator: Emulator) => Promise<Kernel>;
+  readonly boot?: Boot | undefined;
+  /** Cells that make sense; all when absent. */
+  readonly cells?: readonly string[] | undefined;
 }
 
 function columnNamed(name: string): Column {
@@ -68,38 +74,31 @@ function columnNamed(name: string): Column {
     const kernel = ownKernel(name, options.modules);
     return { name: kernel.release, expected: {}, fetch: async () => kernel };
   }
-  const fetch = (emulator: Emulator): Promise<Kernel> => fetchDebianKernel(entry, emulator.busybox, options.refresh);
-  return { name, expected: entry.expected, fetch };
+  const fetch = (emulator: Emulator): Promise<Kernel> => fetchKernel(entry, emulator, options.refresh);
+  const { expected, boot, cells } = entry;
+  return { name, expected, fetch, boot, cells };
 }
 
-let accelerator: "tcg" | "kvm" | undefined;
+let accelerator: Promise<"tcg" | "kvm"> | undefined;
 
 /** Proven once a run, with the first kernel that is booted. */
-async function acceleratorFor(kernel: Kernel, emulator: Emulator): Promise<"tcg" | "kvm"> {
-  if (options.accel !== "auto") return options.accel as "tcg" | "kvm";
-  if (accelerator !== undefined) return accelerator;
+function acceleratorFor(kernel: Kernel, emulator: Emulator): Promise<"tcg" | "kvm"> {
+  if (options.accel !== "auto") return Promise.resolve(options.accel as "tcg" | "kvm");
+  accelerator ??= findAccelerator(kernel, emulator);
+  return accelerator;
+}
+
+async function findAccelerator(kernel: Kernel, emulator: Emulator): Promise<"tcg" | "kvm"> {
   const progress = startProgress("try KVM");
   const { name, why } = await proveAccelerator(kernel, emulator);
   progress.end(`${name === "kvm" ? "used" : "guests are emulated"}: ${why}`);
-  accelerator = name;
   return name;
-}
-
-function judge(
-  cells: readonly Cell[],
-  expected: Partial<Expectation>,
-): { verdicts: Verdict[]; probe: ReturnType<typeof readProbe> } {
-  const probe = readProbe(cells.find(({ name }) => name === "probe"));
-  const verdicts = cells.map(judgeCell);
-  if (cells.length === 0) verdicts.push({ name: "cells", state: "failed", seconds: 0, detail: "the guest ran none" });
-  if (probe !== undefined) verdicts.unshift(...judgeChoice(probe, expected));
-  if (probe !== undefined) verdicts.push(...judgeFeatures(probe, expected.missing));
-  return { verdicts, probe };
 }
 
 /** Boots the kernel, or none for the machine's own, and runs the cells. */
 async function runCells(column: Column, emulator: Emulator | undefined) {
-  const guest = { filter: options.filter, timeoutMs: TIMEOUT_MS, keep: options.keep };
+  const filter = options.filter === "" ? (column.cells ?? []) : options.filter.split(" ");
+  const guest = { filter, timeoutMs: TIMEOUT_MS, keep: options.keep };
   if (column.fetch === undefined || emulator === undefined) {
     return {
       cells: await cellsOnHost(column.name, { ...guest, accelerator: HOST }),
@@ -110,14 +109,18 @@ async function runCells(column: Column, emulator: Emulator | undefined) {
   const fetching = startProgress(`${column.name}: fetch`);
   const kernel = await column.fetch(emulator).finally(() => fetching.end("done"));
   const chosen = await acceleratorFor(kernel, emulator);
-  const cells = await cellsInVm(column.name, kernel, emulator, { ...guest, accelerator: chosen });
+  const cells = await cellsInVm(column.name, kernel, emulator, {
+    ...guest,
+    accelerator: chosen,
+    ...(column.boot === undefined ? {} : { boot: column.boot }),
+  });
   return { cells, accelerator: chosen, release: kernel.release };
 }
 
 async function runColumn(column: Column, emulator: Emulator | undefined): Promise<KernelResult> {
   const began = Date.now();
   const { cells, ...about } = await runCells(column, emulator);
-  const { verdicts, probe } = judge(cells, column.expected);
+  const { verdicts, probe } = judgeCells(cells, column.expected);
   const failed = verdicts.filter(({ state }) => state === "failed");
   for (const { name, detail } of failed)
     process.stdout.write(`${column.name}: ${name} FAILED\n${detail.replaceAll(/^/gm, "    ")}\n`);
@@ -142,7 +145,8 @@ async function main(): Promise<number> {
   const emulator = columns.some(({ fetch }) => fetch !== undefined) ? await fetchEmulator() : undefined;
   const results: KernelResult[] = [];
   let trouble = 0;
-  for (const column of columns) {
+  const place = ({ name }: KernelResult): number => columns.findIndex((column) => column.name === name);
+  const run = async (column: Column): Promise<void> => {
     try {
       const result = await runColumn(column, emulator);
       results.push(result);
@@ -153,7 +157,14 @@ async function main(): Promise<number> {
       process.stdout.write(`${column.name}: ${error.message}\n`);
       trouble++;
     }
-  }
+  };
+  // An emulated guest keeps one core busy. Those that take longest come first.
+  const waiting = [...columns].sort((one, other) => (one.cells ? 1 : 0) - (other.cells ? 1 : 0));
+  const worker = async (): Promise<void> => {
+    for (let column = waiting.shift(); column !== undefined; column = waiting.shift()) await run(column);
+  };
+  await Promise.all(Array.from({ length: options.keep ? 1 : jobs }, worker));
+  results.sort((one, other) => place(one) - place(other));
   const folder = outputFolder();
   writeFileSync(join(folder, "junit.xml"), formatJunit(results));
   writeFileSync(join(folder, "kernels.md"), formatTable(results));

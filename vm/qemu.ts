@@ -7,6 +7,7 @@ import { dirname, join } from "node:path";
 import { root } from "../scripts/setup/stamp.mjs";
 import { type Frame, frameReader } from "./frames.ts";
 import { buildInitramfs } from "./initramfs.ts";
+import type { Boot } from "./kernel-list.ts";
 import type { Emulator, Kernel } from "./parts.ts";
 import { VmUnavailable } from "./unavailable.ts";
 
@@ -22,6 +23,7 @@ export interface VmOptions {
   readonly command: string;
   readonly timeoutMs: number;
   readonly memoryMb?: number;
+  readonly boot?: Boot;
   readonly onLine?: (line: string) => void;
   /** The guest is up and begins with the command. */
   readonly onBegin?: () => void;
@@ -35,16 +37,19 @@ export interface VmOptions {
 const chosen = process.env["SHUNT_VM_ACCEL"] ?? "tcg";
 
 function qemuArguments(folder: string, kernel: Kernel, emulator: Emulator, options: VmOptions): string[] {
-  const { memoryMb = 2048, accelerator = chosen } = options;
+  const { memoryMb = 2048, accelerator = chosen, boot } = options;
   const accelerators = accelerator.split(",").flatMap((name) => ["-accel", name]);
+  const words = `console=ttyS0 quiet loglevel=4 panic=-1 ${boot?.append ?? ""}`;
   return [
     ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", ...accelerators, ...emulator.firmware],
     ["-machine", "q35", "-cpu", "max", "-smp", "2", "-m", `${memoryMb}M`],
     // virtiofsd reads the guest's memory, so it has to be shared.
     ["-object", `memory-backend-memfd,id=memory,size=${memoryMb}M,share=on`, "-numa", "node,memdev=memory"],
     ["-chardev", `socket,id=fs,path=${folder}/fs.sock`, "-device", "vhost-user-fs-pci,chardev=fs,tag=host"],
+    ["-fsdev", "local,id=fs9p,path=/,security_model=none,readonly=on"],
+    ["-device", "virtio-9p-pci,fsdev=fs9p,mount_tag=host9p"],
     ["-serial", `file:${folder}/console`, "-serial", "stdio"],
-    ["-kernel", kernel.image, "-initrd", `${folder}/initramfs`, "-append", "console=ttyS0 quiet loglevel=4 panic=-1"],
+    ["-kernel", kernel.image, "-initrd", `${folder}/initramfs`, "-append", words],
   ].flat();
 }
 
@@ -102,6 +107,7 @@ export async function runInVm(kernel: Kernel, emulator: Emulator, options: VmOpt
     RELEASE: kernel.release,
     HOST_PATH: hostPath,
     PATIENCE: "10",
+    CGROUPS: options.boot?.cgroups ?? "v2",
   };
   writeFileSync(
     join(folder, "initramfs"),

@@ -3,7 +3,7 @@
 // Exit: the command's status, 69 when a VM cannot be had here.
 import { parseArgs } from "node:util";
 import { whyUnprivileged } from "../scripts/setup/machine.mjs";
-import { fetchDebianKernel } from "./debian-kernels.ts";
+import { fetchKernel } from "./fetch-kernel.ts";
 import { readKernelList } from "./kernel-list.ts";
 import { fetchEmulator } from "./parts.ts";
 import { runInVm } from "./qemu.ts";
@@ -30,7 +30,7 @@ async function main(): Promise<number> {
   const emulator = await fetchEmulator();
   let worst = 0;
   for (const entry of kernels) {
-    const kernel = await fetchDebianKernel(entry, emulator.busybox);
+    const kernel = await fetchKernel(entry, emulator);
     process.stdout.write(`${entry.name}: Linux ${kernel.release}\n`);
     const onLine = (line: string): void => void process.stdout.write(`${line}\n`);
     const { status } = await runInVm(kernel, emulator, { command, timeoutMs: 900_000, onLine });

@@ -38,6 +38,7 @@ static __always_inline void read_call(struct decision *d, struct bpf_sock_addr *
 static __always_inline void fill_original(struct original *origin, const struct decision *d)
 {
 	origin->cookie = d->cookie;
+	origin->netns = d->netns;
 	origin->created_ns = bpf_ktime_get_ns();
 	origin->address = d->destination;
 	origin->port = d->destination_port;

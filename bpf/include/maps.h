@@ -7,6 +7,7 @@
 #define SHUNT_MAPS_H
 
 #include "types.h"
+#include "netns.h"
 #include "limits.h"
 
 struct {
@@ -124,6 +125,18 @@ struct {
 	__type(key, __u32);
 	__type(value, struct original);
 } origins SEC(".maps");
+
+/*
+ * A listening socket, and by inheritance what it accepts → its namespace and workload, for
+ * programs that can't ask (before 5.15). Written by home.bpf.c, and for older listeners by user
+ * space.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, __u32);
+	__type(value, struct home);
+} homes SEC(".maps");
 
 /* the application's UDP socket → the resolvers it asks */
 struct {

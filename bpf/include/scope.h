@@ -47,8 +47,17 @@ static __always_inline __u32 slot_of_netns(__u64 netns)
 	return found ? *found : 0;
 }
 
-/* Made by the proxy: any of the marks of identity that are set is enough. */
-static __always_inline int is_proxy(const struct workload *w, __u32 mark)
+/* Of an accepted socket, or of its listener; all 0 where nobody has noted it. */
+static __always_inline struct home home_of(struct bpf_sock *sk)
+{
+	struct home *noted = sk ? bpf_sk_storage_get(&homes, sk, 0, 0) : 0;
+	struct home none = {};
+
+	return noted ? *noted : none;
+}
+
+/* By mark, user or group. */
+static __always_inline int is_proxy_process(const struct workload *w, __u32 mark)
 {
 	if ((w->flags & WORKLOAD_FLAG_PROXY_MARK) && (mark & w->proxy_mark_mask) == w->proxy_mark)
 		return 1;
@@ -62,6 +71,14 @@ static __always_inline int is_proxy(const struct workload *w, __u32 mark)
 		    (owner_flags(w, OWNER_KIND_GID, id >> 32) & OWNER_FLAG_PROXY))
 			return 1;
 	}
+	return 0;
+}
+
+/* Made by the proxy: any of the marks of identity that are set is enough. */
+static __always_inline int is_proxy(const struct workload *w, __u32 mark)
+{
+	if (is_proxy_process(w, mark))
+		return 1;
 	if (w->flags & WORKLOAD_FLAG_PROXY_CGROUP) {
 #pragma unroll
 		for (int level = 1; level <= MAX_CGROUP_DEPTH; level++) {

@@ -211,6 +211,7 @@ struct flow_key {
 /* Where the application meant a connection to go. */
 struct original {
 	__u64 cookie;	  /* of the application's socket */
+	__u64 netns;	  /* where that socket is; its cookie */
 	__u64 created_ns; /* CLOCK_MONOTONIC */
 	struct ip_addr address;
 	__be16 port;

@@ -63,7 +63,7 @@ export async function buildAddon() {
       versionOf("pkg-config", "--modversion", "libbpf"),
       headers ?? "downloaded",
     ],
-    outputs: () => ["addon/build/Release/shunt.node"],
+    outputs: () => ["addon/build/Release/shunt.node", "addon/build/Release/shunt-contract"],
   };
   await unlessUpToDate(step, async () => {
     if (headers === undefined)

@@ -8,13 +8,6 @@ import { check } from "../native/status.ts";
 import { openAccelerateObject } from "./accelerate-object.ts";
 import type { AccelerationSource } from "./acceleration-source.ts";
 
-export interface AccelerationOptions {
-  /** Sockets of processes below this directory of the cgroup2 tree are noted when they are connected. */
-  readonly cgroupRoot: string;
-  /** The no-op stream verdict; see `pass_stream` in bpf/accelerate.bpf.c. */
-  readonly streamVerdict: boolean;
-}
-
 export interface NamespacePolicy {
   /** Of the network namespace. */
   readonly cookie: bigint;
@@ -29,21 +22,20 @@ export interface NamespacePolicy {
 export class AccelerationPrograms implements Disposable {
   readonly #object: BpfObject;
   readonly #link: NativeLink;
-  readonly #streamVerdict: boolean;
   readonly #allowed = new Set<bigint>();
-  #off = false;
+  #hasStreamVerdict = false;
+  #off = true;
 
-  /** Throws a VerifierError or SystemError that says what the kernel refused; nothing is left behind then. */
-  constructor({ cgroupRoot, streamVerdict }: AccelerationOptions) {
+  /**
+   * Loaded and switched off. Sockets of processes below `cgroupRoot`, a directory of the cgroup2 tree, are noted when
+   * they are connected. Throws a VerifierError or SystemError that says what the kernel refused; nothing is left behind
+   * then.
+   */
+  constructor(cgroupRoot: string) {
     this.#object = openAccelerateObject();
-    this.#streamVerdict = streamVerdict;
     try {
       this.#object.load();
-      const sockets = this.#object.nativeMap("accel_socks").fd;
-      const attach = (program: string, type: number): void =>
-        void check(this.#object.program(program).attach(sockets, type, 0), "bpf_prog_attach", program);
-      attach("steer", AttachType.SkMsgVerdict);
-      if (streamVerdict) attach("pass_stream", AttachType.SkSkbStreamVerdict);
+      this.#attach("steer", AttachType.SkMsgVerdict);
       const directory = openSync(cgroupRoot, "r");
       try {
         const link = this.#object.program("note_start").link(directory, AttachType.CgroupSockOps);
@@ -55,6 +47,13 @@ export class AccelerationPrograms implements Disposable {
       this.#object.close();
       throw error;
     }
+  }
+
+  /** For kernels that need it; while no socket is in the map. See `pass_stream` in bpf/accelerate.bpf.c. */
+  attachStreamVerdict(): void {
+    if (this.#hasStreamVerdict) return;
+    this.#attach("pass_stream", AttachType.SkSkbStreamVerdict);
+    this.#hasStreamVerdict = true;
   }
 
   /** Connections of the namespace that are made from now on may be accelerated, unless all is switched off. */
@@ -100,8 +99,13 @@ export class AccelerationPrograms implements Disposable {
     this.#link.detach();
     this.#link.close();
     const sockets = this.#object.nativeMap("accel_socks").fd;
-    if (this.#streamVerdict) this.#object.program("pass_stream").detach(sockets, AttachType.SkSkbStreamVerdict);
+    if (this.#hasStreamVerdict) this.#object.program("pass_stream").detach(sockets, AttachType.SkSkbStreamVerdict);
     this.#object.program("steer").detach(sockets, AttachType.SkMsgVerdict);
     this.#object.close();
+  }
+
+  #attach(program: string, type: number): void {
+    const sockets = this.#object.nativeMap("accel_socks").fd;
+    check(this.#object.program(program).attach(sockets, type, 0), "bpf_prog_attach", program);
   }
 }

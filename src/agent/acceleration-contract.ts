@@ -7,7 +7,7 @@ import { type ContractKey, keepContract, readKeptContract } from "../accelerate/
 import type { Contract } from "../accelerate/contract/verdict.ts";
 import type { MetricFamily } from "../admin/prometheus.ts";
 import { RUNTIME_FOLDER } from "../config/admin-socket-path.ts";
-import { BPF_OBJECTS } from "../intercept/ebpf/backend.ts";
+import { BPF_OBJECTS } from "../intercept/bpf-objects.ts";
 import { reasonOf } from "../intercept/probe/outcome.ts";
 import { ScratchCgroup } from "../intercept/probe/scratch-cgroup.ts";
 import { version } from "./version.ts";
@@ -17,14 +17,16 @@ const KEPT = join(RUNTIME_FOLDER, ".contract/verdict.json");
 
 /**
  * What this kernel may be trusted with: as found earlier in this boot by this version, else found out now, in about a
- * second. Throws a ContractError when the test itself can't be made, and the signal's reason.
+ * second. Where something could not be tried, the next call tries again. Throws a ContractError when the test itself can't be made, and the signal's reason.
  */
-export async function runContract(signal?: AbortSignal): Promise<Contract> {
+export async function runContract(signal?: AbortSignal, path = KEPT): Promise<Contract> {
   const key: ContractKey = { bootId: readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim(), version };
-  const kept = readKeptContract(KEPT, key);
+  const kept = readKeptContract(path, key);
   if (kept !== undefined) return kept;
   const contract = await tryContractHere(signal);
-  keepContract(KEPT, key, contract);
+  if (Object.values(contract.behaviours).every(({ verdict }) => verdict !== "untested")) {
+    keepContract(path, key, contract);
+  }
   return contract;
 }
 

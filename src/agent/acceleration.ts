@@ -1,24 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 import { AccelerationPrograms } from "../accelerate/acceleration-programs.ts";
 import type { AccelerationSource } from "../accelerate/acceleration-source.ts";
+import { type Contract, obstaclesOf, wantsStreamVerdict } from "../accelerate/contract/verdict.ts";
 import type { WorkloadConfig } from "../config/model.ts";
 import type { NetworkNamespace } from "../intercept/network-namespace.ts";
 import type { Logger } from "../util/log.ts";
 import { findCgroup2 } from "../util/mountinfo.ts";
 import { ShuntError } from "../util/shunt-error.ts";
+import { runContract } from "./acceleration-contract.ts";
 
 export interface AccelerationState {
-  /** `idle`: no workload asks for it; `off`: switched off by hand. */
-  readonly state: "idle" | "on" | "off" | "unavailable";
+  /** `idle`: no workload asks for it; `testing`: the kernel's contract is being tried; `off`: switched off by hand. */
+  readonly state: "idle" | "testing" | "on" | "off" | "unavailable";
   readonly reason: string;
 }
 
-/** Acceleration for all workloads of an agent: the programs, loaded when the first workload asks for it. */
+/**
+ * Acceleration for all workloads of an agent. The programs are loaded when the first workload asks for it, and stay
+ * switched off until this kernel has shown what it can be trusted with.
+ */
 export class AgentAcceleration implements Disposable {
   readonly #cgroupRoot: string | undefined;
   readonly #log: Logger;
+  readonly #ending = new AbortController();
   #programs: AccelerationPrograms | undefined;
   #problem: string | undefined;
+  #contract: Contract | undefined;
+  /** A workload wants it whatever the contract says. */
+  #trusted = false;
+  #offByHand = false;
 
   /** `cgroupRoot`: as EbpfOptions. */
   constructor(cgroupRoot: string | undefined, log: Logger) {
@@ -28,7 +38,7 @@ export class AgentAcceleration implements Disposable {
 
   /** What the workers need for a workload; undefined where its connections are copied. */
   sourceFor(config: WorkloadConfig, netns: NetworkNamespace): AccelerationSource | undefined {
-    const { mode, paths, budget, excludePorts } = config.acceleration;
+    const { mode, paths, budget, excludePorts, contract } = config.acceleration;
     const wanted = mode === "auto" && paths.includes("direct") && !config.proxy.external;
     // A cgroup shares its namespace with others, whose sockets are nobody's business.
     if (!wanted || config.target.kind === "cgroup") {
@@ -36,7 +46,9 @@ export class AgentAcceleration implements Disposable {
       return undefined;
     }
     try {
-      return this.#load().allow({ cookie: netns.cookie(), budget, excludePorts });
+      const programs = this.#load();
+      if (contract === "ignore") this.#trust(config.name);
+      return programs.allow({ cookie: netns.cookie(), budget, excludePorts });
     } catch (err) {
       const message = err instanceof Error ? err.message : String(err);
       if (this.#problem !== message) this.#log.warn({ err }, "acceleration is not available: bytes are copied");
@@ -50,20 +62,35 @@ export class AgentAcceleration implements Disposable {
     if (this.#programs) this.#programs.forbid(netns.cookie());
   }
 
-  /** The kill switch. Does nothing before anybody has asked for acceleration. */
+  /** The kill switch. */
   switchOff(off: boolean): void {
-    this.#programs?.switchOff(off);
+    this.#offByHand = off;
+    this.#settle();
     this.#log.info({ off }, "acceleration switched");
   }
 
+  /** What the kernel can be trusted with, once that is known. */
+  get contract(): Contract | undefined {
+    return this.#contract;
+  }
+
   get state(): AccelerationState {
-    if (this.#programs?.isSwitchedOff) return { state: "off", reason: "switched off by hand" };
-    if (this.#programs) return { state: "on", reason: "a workload asks for it" };
     if (this.#problem !== undefined) return { state: "unavailable", reason: this.#problem };
-    return { state: "idle", reason: "no workload asks for it" };
+    if (!this.#programs) return { state: "idle", reason: "no workload asks for it" };
+    if (this.#offByHand) return { state: "off", reason: "switched off by hand" };
+    if (!this.#programs.isSwitchedOff) {
+      return {
+        state: "on",
+        reason: this.#trusted ? "whatever the kernel's contract says" : "the kernel can be trusted",
+      };
+    }
+    if (!this.#contract) return { state: "testing", reason: "what the kernel can be trusted with is being tried" };
+    const broken = obstaclesOf(this.#contract.behaviours).join(", ");
+    return { state: "unavailable", reason: `the kernel's contract: ${this.#contract.acceleration} (${broken})` };
   }
 
   [Symbol.dispose](): void {
+    this.#ending.abort();
     this.#programs?.[Symbol.dispose]();
     this.#programs = undefined;
   }
@@ -72,8 +99,35 @@ export class AgentAcceleration implements Disposable {
     if (this.#programs) return this.#programs;
     const cgroupRoot = this.#cgroupRoot ?? findCgroup2()?.mountPoint;
     if (cgroupRoot === undefined) throw new ShuntError("ERR_CGROUP_MISSING", "no cgroup2 file system is mounted");
-    this.#programs = new AccelerationPrograms({ cgroupRoot, streamVerdict: true });
+    this.#programs = new AccelerationPrograms(cgroupRoot);
     this.#problem = undefined;
+    void this.#tryContract();
     return this.#programs;
+  }
+
+  async #tryContract(): Promise<void> {
+    try {
+      const contract = await runContract(this.#ending.signal);
+      if (this.#ending.signal.aborted) return;
+      if (wantsStreamVerdict(contract.behaviours)) this.#programs?.attachStreamVerdict();
+      this.#contract = contract;
+      this.#settle();
+      this.#log.info({ ...this.state, contract: contract.acceleration }, "acceleration");
+    } catch (err) {
+      if (this.#ending.signal.aborted) return;
+      this.#problem = err instanceof Error ? err.message : String(err);
+      this.#log.warn({ err }, "the kernel's contract could not be tried: bytes are copied");
+    }
+  }
+
+  #trust(workload: string): void {
+    if (!this.#trusted) this.#log.warn({ workload }, "acceleration does not wait for the kernel's contract, as told");
+    this.#trusted = true;
+    this.#settle();
+  }
+
+  #settle(): void {
+    const mayBe = this.#trusted || this.#contract?.acceleration === "on";
+    this.#programs?.switchOff(this.#offByHand || !mayBe);
   }
 }

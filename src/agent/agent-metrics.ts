@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { MetricFamily, MetricSample } from "../admin/prometheus.ts";
+import { contractMetrics } from "./acceleration-contract.ts";
 import type { Agent } from "./agent.ts";
 
 /** Every family the agent exports; docs/metrics.md lists them. */
@@ -45,6 +46,7 @@ export function agentMetrics(agent: Agent, ready: boolean): MetricFamily[] {
     gauge("shunt_acceleration_on", "1 while connections may be accelerated.", [
       { value: agent.acceleration.state.state === "on" ? 1 : 0 },
     ]),
+    contractMetrics(agent.acceleration.contract),
     counter(
       "shunt_accelerated_connections_total",
       "Connections that have ended, by the way of their bytes and what kept them from a faster one.",

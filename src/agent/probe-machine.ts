@@ -2,8 +2,8 @@
 
 import type { ProbeOptions } from "../config/command-options.ts";
 import type { ProbeReport } from "../config/formats/probe.ts";
+import { BPF_OBJECTS } from "../intercept/bpf-objects.ts";
 import { Cgroup2Mount } from "../intercept/cgroup2-mount.ts";
-import { BPF_OBJECTS } from "../intercept/ebpf/backend.ts";
 import { choose } from "../intercept/probe/choose.ts";
 import { attachedPrograms } from "../intercept/probe/foreign-programs.ts";
 import { probe } from "../intercept/probe/probe.ts";

@@ -34,6 +34,7 @@ export class BpfObject implements Disposable {
   /** As the file has them: libbpf forgets the types of a map (SOCKMAP and others) whose kind takes no BTF. */
   readonly #declared: readonly MapDescription[];
   readonly #omitted = new Set<string>();
+  #selected: ReadonlySet<string> | undefined;
   readonly #typedMaps = new Map<string, Disposable>();
   readonly #nativeMaps = new Map<string, NativeMap>();
   readonly #programs = new Map<string, NativeProgram>();
@@ -61,9 +62,15 @@ export class BpfObject implements Disposable {
     return this.#native.programs();
   }
 
+  /** Whether the program is one of those that are loaded. */
+  isSelected(program: string): boolean {
+    return this.#selected?.has(program) ?? true;
+  }
+
   /** Loads these programs and no other. */
   selectPrograms(names: Iterable<string>): this {
     const wanted = new Set(names);
+    this.#selected = new Set(wanted);
     for (const { name } of this.programs()) {
       check(this.#native.setAutoload(name, wanted.delete(name)), "bpf_program__set_autoload", name);
     }

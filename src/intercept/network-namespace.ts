@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { closeSync, fstatSync, openSync, statSync } from "node:fs";
+import { constants } from "node:os";
 import { loadAddon } from "../native/load-addon.ts";
 import { check } from "../native/status.ts";
 import { canonicalIp } from "../util/ip.ts";
 import { ShuntError } from "../util/shunt-error.ts";
+import { learnNetnsCookie } from "./learn-netns-cookie.ts";
 
 /** The calling process' own network namespace. */
 export const OWN_NETNS = "/proc/self/ns/net";
@@ -14,6 +16,7 @@ export class NetworkNamespace implements Disposable {
   readonly fd: number;
   /** Inode of the nsfs file: what `lsns` and `ip netns` show. */
   readonly inode: bigint;
+  #cookie: bigint | undefined;
 
   /** Throws ERR_NETNS_OPEN, naming the path, when it is no network namespace. */
   constructor(path: string) {
@@ -40,11 +43,10 @@ export class NetworkNamespace implements Disposable {
     return named?.ino === this.inode ? this.path : `/proc/${process.pid}/fd/${this.fd}`;
   }
 
-  /** SO_NETNS_COOKIE (≥ 5.14). */
+  /** SO_NETNS_COOKIE (≥ 5.14), or what a connect hook tells (≥ 5.7). */
   cookie(): bigint {
-    const cookie = loadAddon().netnsCookie(this.fd);
-    if (typeof cookie === "number") check(cookie, "getsockopt(SO_NETNS_COOKIE)", this.path);
-    return BigInt(cookie);
+    this.#cookie ??= this.#findCookie();
+    return this.#cookie;
   }
 
   /** Every address that is assigned in the namespace, loopback included. */
@@ -65,5 +67,11 @@ export class NetworkNamespace implements Disposable {
 
   [Symbol.dispose](): void {
     closeSync(this.fd);
+  }
+
+  #findCookie(): bigint {
+    const cookie = loadAddon().netnsCookie(this.fd);
+    if (cookie === -constants.errno.ENOPROTOOPT) return learnNetnsCookie(this.fd);
+    return check(cookie, "getsockopt(SO_NETNS_COOKIE)", this.path);
   }
 }

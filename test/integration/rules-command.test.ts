@@ -9,7 +9,7 @@ import {
   type RulesReport,
   rulesSchema,
 } from "../../src/config/formats/rules.ts";
-import { BPF_OBJECTS } from "../../src/intercept/ebpf/backend.ts";
+import { BPF_OBJECTS } from "../../src/intercept/bpf-objects.ts";
 import { PinnedMaps } from "../../src/intercept/ebpf/pinned-maps.ts";
 import { PinDirectory } from "../../src/intercept/ebpf/pins.ts";
 import { rulesInstance } from "../../src/intercept/ebpf/rules-instance.ts";

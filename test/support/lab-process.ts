@@ -42,7 +42,8 @@ export class LabProcess implements AsyncDisposable {
         for (const line of lines) this.#lines.push(line);
       });
     }
-    this.child.once("exit", (status) => this.#lines.push(`ended with ${status}: ${argv.join(" ")}`));
+    // When it has exited there may still be output of it to come.
+    this.child.once("close", (status) => this.#lines.push(`ended with ${status}: ${argv.join(" ")}`));
   }
 
   /** Starts it and waits for a line that begins with `ready`. */

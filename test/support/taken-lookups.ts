@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { join } from "node:path";
 import { BpfObject } from "../../src/bpf/bpf-object.ts";
-import { BPF_OBJECTS } from "../../src/intercept/ebpf/backend.ts";
+import { BPF_OBJECTS } from "../../src/intercept/bpf-objects.ts";
 import { SK_LOOKUP } from "../../src/intercept/ebpf/hooks.ts";
 import { NetworkNamespace } from "../../src/intercept/network-namespace.ts";
 import type { NativeLink } from "../../src/native/addon.ts";

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it, type TestContext } from "vitest";
-import { fetchDebianKernel } from "../../vm/debian-kernels.ts";
+import { fetchKernel } from "../../vm/fetch-kernel.ts";
 import { readKernelList } from "../../vm/kernel-list.ts";
 import { fetchEmulator } from "../../vm/parts.ts";
 import { runInVm, type VmRun } from "../../vm/qemu.ts";
@@ -16,7 +16,7 @@ async function inVm(
 ): Promise<VmRun & { release: string }> {
   try {
     const emulator = await fetchEmulator();
-    const kernel = await fetchDebianKernel(entry, emulator.busybox);
+    const kernel = await fetchKernel(entry, emulator);
     return {
       ...(await runInVm(kernel, emulator, { command, timeoutMs: 540_000 * patience })),
       release: kernel.release,
@@ -46,7 +46,7 @@ describe.each(kernels)("under the $name kernel", (entry) => {
   it("answers of several resolvers are told apart, and getsockopt is left as it was", async (context) => {
     const run = await inVm(context, entry, "sh test/vm/sockets.sh");
     expect(run.status, `${run.output}\n${run.console}`).toBe(0);
-    for (const part of ["getsockopt", "dns"]) expect(run.output).toContain(`${part}: ok`);
+    for (const part of ["getsockopt", "external proxy", "dns"]) expect(run.output).toContain(`${part}: ok`);
   });
 
   it("a command's failure comes out as its exit status, and its last line without a newline too", async (context) => {

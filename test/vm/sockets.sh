@@ -3,9 +3,9 @@
 # Runs inside the guest, in the root of the repository: what the programs do to sockets besides TCP connections.
 set -e
 
-server=
+server= web= sidecar= agent=
 cleanup() {
-	[ -z "$server" ] || kill $server 2>/dev/null || true
+	for child in $server $web $sidecar $agent; do kill $child 2>/dev/null || true; done
 	ip netns del a 2>/dev/null || true
 	ip netns del b 2>/dev/null || true
 }
@@ -28,6 +28,7 @@ until_line() {
 	until grep -q "$1" "$2" 2>/dev/null; do
 		tries=$((tries + 1))
 		[ $tries -lt 300 ] || { echo "no $1 in $2"; exit 1; }
+		[ -z "$agent" ] || kill -0 $agent 2>/dev/null || { echo "the agent has ended"; exit 1; }
 		sleep 0.2
 	done
 }
@@ -35,6 +36,15 @@ programs=test/support/programs
 ip netns exec b python3 $programs/dns_server.py 10.77.0.2 10.77.0.3 10.77.0.4 fd77::2 fd77::3 fd77::4 >/tmp/server &
 server=$!
 until_line ready /tmp/server
+(cd /tmp && exec ip netns exec b python3 -m http.server --bind :: 8080 >/dev/null 2>&1) &
+web=$!
+start_sidecar() {
+	rm -f /tmp/sidecar
+	ip netns exec a python3 -u $programs/sidecar.py --uid 1337 --gid 1337 >/tmp/sidecar &
+	sidecar=$!
+	until_line ready /tmp/sidecar
+}
+start_sidecar
 
 cat >/tmp/agent.yaml <<'END'
 name: vm
@@ -66,6 +76,21 @@ for read in "11 104 read" "11 8192 read" "9999 104 ENOPROTOOPT" "9999 8192 ENOPR
 	[ "$told" = "$3" ] || { echo "getsockopt of option $1, $2 bytes: $told instead of $3"; exit 1; }
 done
 echo "getsockopt: ok"
+
+# An unmodified proxy learns where connections were going, whether it listened before the agent came or does since.
+for age in old new; do
+	for address in 10.77.0.2 fd77::2; do
+		case $address in *:*) host="[$address]" ;; *) host=$address ;; esac
+		code=$(ip netns exec a curl -s -m 30 --retry 5 --retry-connrefused -o /dev/null -w '%{http_code}' "http://$host:8080/") || true
+		[ "$code" = 200 ] || { echo "$address by the $age proxy: $code"; exit 1; }
+		until_line "outbound $address 8080" /tmp/sidecar
+	done
+	kill $sidecar
+	wait $sidecar 2>/dev/null || true
+	[ $age = new ] || start_sidecar
+done
+sidecar=
+echo "external proxy: ok"
 
 # One socket, several resolvers at once: each answer comes from the one that was asked.
 check_several() {

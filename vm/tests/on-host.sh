@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# on-host.sh TOKEN [FILTER]: the cells under the machine's own kernel, started by "unshare --mount --net". Namespaces of that
+# on-host.sh TOKEN [FILTER…]: the cells under the machine's own kernel, started by "unshare --mount --net". Namespaces of that
 # name, pins and temporary files are its own; programs on the cgroups see traffic of its namespaces only.
 set -e
 directory=$(pwd)

@@ -1,16 +1,25 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# run.sh TOKEN [FILTER]: every cell of one kernel, in the root of the repository. Between "TOKEN begin NAME" and
+# run.sh TOKEN [FILTER…]: every cell of one kernel, in the root of the repository. Between "TOKEN begin NAME" and
 # "TOKEN end NAME STATUS SECONDS" stands what the cell printed; status 77 is a skip, whose last line is the reason.
 # The first cell is the probe: what it says decides what the others demand, whatever the kernel.
 token=$1
-filter=$2
+shift
+filters="$*"
 
 now() { cut -d. -f1 /proc/uptime; }
+# The probe, and cells with one of the filters in their name; all when there is no filter.
+wanted() {
+	[ "$1" != probe ] && [ -n "$filters" ] || return 0
+	for filter in $filters; do
+		case $1 in *"$filter"*) return 0 ;; esac
+	done
+	return 1
+}
 cell() {
 	name=$1
 	shift
-	case $name in "probe" | *"$filter"*) ;; *) return 0 ;; esac
+	wanted "$name" || return 0
 	echo "$token begin $name"
 	began=$(now)
 	"$@" 2>&1
@@ -56,11 +65,14 @@ if has tproxy; then
 else
 	cell tproxy sh vm/tests/refused.sh tproxy
 fi
+cell tuples sh vm/tests/tuples.sh
 cell exec sh test/vm/traffic.sh exec
-if [ "$chosen" = ebpf ] || [ "$chosen" = mixed ]; then
+if [ "$chosen" != ebpf ] && [ "$chosen" != mixed ]; then
+	cell sockets sh -c 'echo "eBPF is not possible here"; exit 77'
+elif has netns-cookie-sockops || has sk-storage-inherited; then
 	cell sockets sh test/vm/sockets.sh
 else
-	cell sockets sh -c 'echo "eBPF is not possible here"; exit 77'
+	cell sockets sh -c 'echo "an external proxy needs netns-cookie-sockops or sk-storage-inherited"; exit 77'
 fi
 for backend in iptables nftables; do
 	cell "rules $backend" sh vm/tests/rules.sh $backend

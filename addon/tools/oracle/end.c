@@ -87,7 +87,18 @@ void end_error(struct end *end, enum operation operation, int error)
 	}
 	if (gone)
 		end->result.reset = true;
-	report_error(operation, error, gone && end_expects_reset(end));
+	bool as_tcp = gone && end_expects_reset(end);
+	report_error(operation, error, as_tcp);
+	/* Some come over and over again. */
+	if (!as_tcp && !end->noted) {
+		char scenario[500];
+		end->noted = true;
+		describe_scenario(&end->scenario, scenario, sizeof(scenario));
+		report_note("--number %u, local port %u, sent %llu, received %llu: %s; %s",
+			    end->scenario.number, end->result.local_port,
+			    (unsigned long long)end->sent, (unsigned long long)end->received,
+			    strerror(error), scenario);
+	}
 }
 
 enum writer_state end_writer_state(struct end *end)

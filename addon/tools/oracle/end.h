@@ -35,7 +35,7 @@ struct end {
 	_Atomic uint64_t sent, received;
 	_Atomic double progress;
 	_Atomic bool eof, read_failed, write_failed, write_ended, over, aborted;
-	_Atomic bool awaits_read, awaits_write;
+	_Atomic bool awaits_read, awaits_write, noted;
 	pthread_t reader;
 	_Atomic bool has_reader;
 	pthread_mutex_t lock;

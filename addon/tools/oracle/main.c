@@ -15,25 +15,6 @@ union address with_port(union address address, uint16_t port)
 	return address;
 }
 
-int open_oracle_listener(uint16_t port, bool defer)
-{
-	union address address = with_port(options.address, port);
-	int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		die("socket");
-	set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-	if (bind(fd, &address.any, options.address_size) < 0) {
-		close(fd);
-		return -1;
-	}
-	if (defer)
-		set_int(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 30);
-	if (listen(fd, 4096) < 0)
-		die("listen");
-	return fd;
-}
-
 void start_thread(void *(*run)(void *), void *argument)
 {
 	pthread_attr_t attributes;

@@ -48,8 +48,6 @@ int run_server(void);
 int run_client(void);
 int run_relay(void);
 
-/* A listening socket; `defer`: accepted when data has come. */
-int open_oracle_listener(uint16_t port, bool defer);
 /* Starts a thread nobody waits for. */
 void start_thread(void *(*run)(void *), void *argument);
 /* SIGTERM, SIGINT and SIGUSR1 are taken by take_signal alone. */

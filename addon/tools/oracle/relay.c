@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "end.h"
+#include "listeners.h"
 #include "options.h"
 
 #define CHUNK 16384
@@ -149,8 +150,10 @@ static void pump_bytes(struct pump *pump)
 		pump->size = 0;
 		if (!end)
 			continue;
-		if (!wrong || options.fault != FAULT_SWALLOW_EOF)
-			shutdown(to, SHUT_WR);
+		/* Leaving would close, which tells the end as well. */
+		while (wrong && options.fault == FAULT_SWALLOW_EOF)
+			take_pause(1000000);
+		shutdown(to, SHUT_WR);
 		return;
 	}
 }
@@ -197,36 +200,29 @@ static void relay(int client, uint16_t port, bool faulty)
 	start_pump(link, true);
 }
 
-struct door {
-	int fd, index;
-};
-
 static void *accept_all(void *argument)
 {
-	struct door *door = argument;
+	struct listener *listener = argument;
 	bool v6 = options.target.any.sa_family == AF_INET6;
 	uint16_t first = ntohs(v6 ? options.target.v6.sin6_port : options.target.v4.sin_port);
 	static _Atomic uint64_t accepted;
 
 	for (;;) {
-		int fd = accept4(door->fd, NULL, NULL, SOCK_CLOEXEC);
+		int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
 		if (fd >= 0)
-			relay(fd, first + door->index, accepted++ % options.every == 0);
+			relay(fd, first + listener->kind, accepted++ % options.every == 0);
 	}
 	return NULL;
 }
 
 int run_relay(void)
 {
-	static struct door doors[LISTENERS];
+	static struct listener listeners[LISTENERS];
+	uint16_t port = open_listeners(listeners, false);
 
-	for (int i = 0; i < LISTENERS; i++) {
-		doors[i] = (struct door){open_oracle_listener(options.port + i, false), i};
-		if (doors[i].fd < 0)
-			die("bind");
-		start_thread(accept_all, &doors[i]);
-	}
-	printf("ready %s %u\n", options.address_text, options.port);
+	for (int i = 0; i < LISTENERS; i++)
+		start_thread(accept_all, &listeners[i]);
+	printf("ready %s %u\n", options.address_text, port);
 	fflush(stdout);
 	while (take_signal(1000) == 0)
 		;

@@ -161,7 +161,7 @@ static void plan_bytes(struct maker *maker)
 	uint64_t down = any_size(random, wishes->min_size, wishes->max_size);
 
 	if (has(maker, HAS_TURNS, 2)) {
-		scenario->turns = 2 + any_size(random, 0, 30);
+		scenario->turns = 2 + any_size(random, 0, 14);
 		scenario->turn_size = 1 + (up + down) / scenario->turns;
 		/* Both totals are what all turns come to. */
 		struct gate client = {0}, server = {0};

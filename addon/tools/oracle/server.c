@@ -5,17 +5,13 @@
 #include <stdlib.h>
 
 #include "end.h"
+#include "listeners.h"
 #include "options.h"
 #include "stream.h"
 #include "watchdog.h"
 
 /* Ends by itself as well when what has come so far does not end. */
 #define PATIENCE_SECONDS 60
-
-struct listener {
-	int fd;
-	uint8_t kind;
-};
 
 static _Atomic uint64_t active;
 static _Atomic bool closing;
@@ -149,44 +145,12 @@ static void *accept_all(void *argument)
 	return NULL;
 }
 
-/* All ports from `port` on, or none. */
-static bool open_all(struct listener *listeners, uint16_t port)
-{
-	for (int i = 0; i < LISTENERS; i++) {
-		int fd = open_oracle_listener(port + i, i / 2 * 2 == LISTEN_DEFERRED);
-		if (fd >= 0) {
-			listeners[i] = (struct listener){fd, i};
-			continue;
-		}
-		while (i-- > 0)
-			close(listeners[i].fd);
-		return false;
-	}
-	return true;
-}
-
-static uint16_t open_somewhere(struct listener *listeners)
-{
-	struct random random = {now_seconds() * 1e9 + getpid()};
-
-	for (int tries = 0; tries < 100; tries++) {
-		uint16_t port = 20000 + below(&random, 1200) * LISTENERS;
-		if (open_all(listeners, port))
-			return port;
-	}
-	die("no free ports");
-}
-
 int run_server(void)
 {
 	static struct listener listeners[LISTENERS];
 	double start = now_seconds();
-	uint16_t port = options.port;
+	uint16_t port = open_listeners(listeners, true);
 
-	if (port == 0)
-		port = open_somewhere(listeners);
-	else if (!open_all(listeners, port))
-		die("bind");
 	watchdog_start(options.stall);
 	for (int i = 0; i < LISTENERS; i++)
 		start_thread(accept_all, &listeners[i]);

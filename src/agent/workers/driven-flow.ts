@@ -5,8 +5,8 @@ import type { Direction } from "../../proxy/original-destination.ts";
 
 const NOTHING: CarriedPast = { fromApplication: 0, toApplication: 0 };
 
-/** Calls of `advance` that come to nothing before it is left at that: the other end's proxy is none of ours. */
-const ATTEMPTS = 12;
+/** The other end may have no proxy of ours, and then nothing ever comes of it: so seldom is it tried in the end. */
+const LONGEST_PAUSE = 256;
 
 /** How the proxy of a listener asks for its connections to be accelerated. */
 export function acceleratorFor(direction: Direction, driver: FlowDriver): Accelerator {
@@ -41,7 +41,9 @@ class DrivenFlow implements AcceleratedFlow {
   readonly #driver: FlowDriver;
   #app: SocketEnds | undefined;
   #last: FlowState | undefined;
-  #attempts = 0;
+  /** Calls of `advance` to let pass: twice as many after each that came to nothing. */
+  #pause = 1;
+  #waiting = 0;
   #done = false;
 
   constructor(side: "client" | "server", candidates: readonly SocketEnds[], outer: SocketEnds, driver: FlowDriver) {
@@ -52,11 +54,12 @@ class DrivenFlow implements AcceleratedFlow {
   }
 
   advance(): void {
-    if (this.#done) return;
+    if (this.#done || this.#waiting-- > 0) return;
     const before = this.#last?.state;
     const { state } = this.#ask();
-    if (state === before) this.#attempts++;
-    this.#done = state === "enrolled" || state === "never" || this.#attempts >= ATTEMPTS;
+    if (state === before) this.#pause = Math.min(2 * this.#pause, LONGEST_PAUSE);
+    this.#waiting = this.#pause - 1;
+    this.#done = state === "enrolled" || state === "never";
   }
 
   carried(): CarriedPast {

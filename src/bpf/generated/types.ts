@@ -218,6 +218,12 @@ export interface FlowKey {
   readonly localPort: number;
 }
 
+/** struct home, 16 bytes. */
+export interface Home {
+  readonly netns: bigint;
+  readonly slot: number;
+}
+
 /** struct interface_key, 8 bytes. */
 export interface InterfaceKey {
   readonly policy: number;
@@ -243,9 +249,18 @@ export interface LookupSelf {
   readonly slot: number;
 }
 
-/** struct original, 48 bytes. */
+/** struct netns_question, 40 bytes. */
+export interface NetnsQuestion {
+  readonly socket: bigint;
+  readonly netns: bigint;
+  readonly address: string;
+  readonly port: number;
+}
+
+/** struct original, 56 bytes. */
 export interface Original {
   readonly cookie: bigint;
+  readonly netns: bigint;
   readonly createdNs: bigint;
   readonly address: string;
   readonly port: number;
@@ -335,10 +350,12 @@ export interface Structs {
   readonly counters: Counters;
   readonly event: Event;
   readonly flow_key: FlowKey;
+  readonly home: Home;
   readonly interface_key: InterfaceKey;
   readonly listener_key: ListenerKey;
   readonly local_key: LocalKey;
   readonly lookup_self: LookupSelf;
+  readonly netns_question: NetnsQuestion;
   readonly original: Original;
   readonly owner_key: OwnerKey;
   readonly port_key: PortKey;
@@ -363,10 +380,12 @@ export interface Maps {
   /** One value for each possible CPU. */
   readonly event_scratch: { readonly key: number; readonly value: readonly Event[] };
   readonly ext_listeners: { readonly key: ListenerKey; readonly value: bigint };
+  readonly homes: { readonly key: number; readonly value: Home };
   readonly interfaces: { readonly key: InterfaceKey; readonly value: number };
   readonly listeners: { readonly key: number; readonly value: bigint };
   readonly local_addrs: { readonly key: LocalKey; readonly value: number };
   readonly lookup_self: { readonly key: number; readonly value: LookupSelf };
+  readonly netns_asked: { readonly key: number; readonly value: NetnsQuestion };
   readonly netns_slots: { readonly key: bigint; readonly value: number };
   readonly originals: { readonly key: FlowKey; readonly value: Original };
   readonly origins: { readonly key: number; readonly value: Original };

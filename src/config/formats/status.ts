@@ -77,8 +77,9 @@ export const statusSchema = z
       ready: z.boolean(),
     }),
     acceleration: z.object({
-      state: z.enum(["idle", "on", "off", "unavailable"]).meta({
-        description: "`idle`: no workload asks for it; `off`: switched off by hand; `unavailable`: bytes are copied",
+      state: z.enum(["idle", "testing", "on", "off", "unavailable"]).meta({
+        description:
+          "`idle`: no workload asks for it; `testing`: the kernel's contract is being tried; `off`: switched off by hand; `unavailable`: bytes are copied",
       }),
       reason: z.string(),
     }),

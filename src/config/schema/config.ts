@@ -6,7 +6,7 @@
  */
 import { z } from "zod";
 import { LOG_FORMATS, LOG_LEVELS } from "../../util/log.ts";
-import { ACCELERATION_MODES, ACCELERATION_PATHS, DNS_CAPTURES, FAIL_MODES, MODES } from "../model.ts";
+import { ACCELERATION_MODES, ACCELERATION_PATHS, CONTRACT_USES, DNS_CAPTURES, FAIL_MODES, MODES } from "../model.ts";
 import { AGENT_DEFAULTS, PRESET_NAMES, PRESETS } from "../presets.ts";
 import * as v from "./values.ts";
 
@@ -140,6 +140,11 @@ const acceleration = field(
       v.byteCount,
       "bytes of one direction that a reader may leave unread before the rest goes by TCP",
       AGENT_DEFAULTS.acceleration.budget,
+    ),
+    contract: field(
+      v.oneOf(CONTRACT_USES),
+      "`ignore`: also on a kernel that has not shown that it can be trusted (`shunt probe --contract`)",
+      AGENT_DEFAULTS.acceleration.contract,
     ),
   }),
   "bytes past the proxies; what a workload leaves out is the agent's",

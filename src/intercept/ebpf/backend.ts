@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { existsSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { Bpffs } from "../../bpf/bpffs.ts";
 import { findCgroup2 } from "../../util/mountinfo.ts";
 import { ShuntError } from "../../util/shunt-error.ts";
 import type { InboundListener } from "../backend.ts";
+import { BPF_OBJECTS } from "../bpf-objects.ts";
 import type { NetworkNamespace } from "../network-namespace.ts";
 import type { OriginalDestinationSource } from "../original-destination.ts";
 import type { OwnFlowsSource } from "../own-flows.ts";
@@ -15,9 +15,6 @@ import { PinDirectory } from "./pins.ts";
 import { SlotTable } from "./slot-table.ts";
 import { originalsOf, ownFlowsOf, WorkloadScope } from "./workload-scope.ts";
 
-/** `bpf/build` beside `src` or `dist`. */
-export const BPF_OBJECTS = join(dirname(fileURLToPath(import.meta.url)), "../../../bpf/build");
-
 export interface EbpfOptions {
   /** Names the pins: unique among the Shunts of the machine. */
   readonly name: string;
@@ -25,6 +22,8 @@ export interface EbpfOptions {
   readonly cgroupRoot?: string;
   /** See InstanceOptions. */
   readonly withoutLinks?: boolean;
+  /** See InstanceOptions. */
+  readonly standIns?: boolean;
   /** Called before programs and maps go that nobody uses any more. */
   readonly onUnload?: () => void;
 }
@@ -135,8 +134,9 @@ export class EbpfBackend implements Disposable {
     }
     const bpffs = Bpffs.open();
     try {
-      const { withoutLinks = false } = this.#options;
-      const instance = new EbpfInstance({ name, bpffs: bpffs.path, cgroupRoot, objects: BPF_OBJECTS, withoutLinks });
+      const { withoutLinks = false, standIns = false } = this.#options;
+      const where = { bpffs: bpffs.path, cgroupRoot, objects: BPF_OBJECTS };
+      const instance = new EbpfInstance({ name, ...where, withoutLinks, standIns });
       this.#loaded = { bpffs, instance, slots: new SlotTable(instance) };
       return this.#loaded;
     } catch (error) {

@@ -5,12 +5,20 @@
 export type Position = "root" | "cgroup";
 
 /** One for each family of hooks, so that a kernel without one of them can do without its object. */
-export type HookObject = "connect" | "sockops" | "datagram" | "getsockopt";
+export type HookObject = "connect" | "sockops" | "datagram" | "getsockopt" | "home";
+
+/** Programs that kernels refuse (before 5.15, for their helpers), and those that are loaded in their place. */
+export const STAND_INS: ReadonlyMap<string, string> = new Map([
+  ["tie_original", "tie_original_old"],
+  ["getsockopt", "getsockopt_old"],
+]);
 
 /** What a workload needs beside connect(). */
 export interface Needs {
   readonly dns: boolean;
   readonly externalProxy: boolean;
+  /** The stand-ins are loaded: they know an external proxy's end of a connection by where its listener is bound. */
+  readonly homes?: boolean;
 }
 
 export interface Hook {
@@ -22,6 +30,8 @@ export interface Hook {
 
 const attachTypes = {
   sockOps: 3,
+  inet4Bind: 8,
+  inet6Bind: 9,
   inet4Connect: 10,
   inet6Connect: 11,
   udp4Sendmsg: 14,
@@ -42,11 +52,18 @@ export const SK_LOOKUP = 36;
  */
 export function hooksFor(position: Position, needs: Needs): Hook[] {
   const scope = position === "root" ? "netns" : "cgroup";
-  const hooks: Hook[] = [
+  const hooks: Hook[] = [];
+  if (needs.externalProxy && needs.homes) {
+    hooks.push(
+      { object: "home", program: "note_home4", attachType: attachTypes.inet4Bind },
+      { object: "home", program: "note_home6", attachType: attachTypes.inet6Bind },
+    );
+  }
+  hooks.push(
     { object: "sockops", program: "tie_original", attachType: attachTypes.sockOps },
     { object: "connect", program: "getpeername4", attachType: attachTypes.inet4Getpeername },
     { object: "connect", program: "getpeername6", attachType: attachTypes.inet6Getpeername },
-  ];
+  );
   if (needs.dns) {
     hooks.push(
       { object: "datagram", program: "recvmsg4", attachType: attachTypes.udp4Recvmsg },
@@ -68,7 +85,7 @@ export function hooksFor(position: Position, needs: Needs): Hook[] {
 /** The hook of a program by its name; undefined for one that this version does not have. */
 export function hookOf(program: string): Hook | undefined {
   const everything = (["root", "cgroup"] as const).flatMap((position) =>
-    hooksFor(position, { dns: true, externalProxy: true }),
+    hooksFor(position, { dns: true, externalProxy: true, homes: true }),
   );
   return everything.find((hook) => hook.program === program);
 }

@@ -12,7 +12,7 @@ import { loadAddon } from "../../native/load-addon.ts";
 import { check } from "../../native/status.ts";
 import type { Drift } from "../backend.ts";
 import { Attachments } from "./attachments.ts";
-import { type Hook, type HookObject, hooksFor, type Needs, type Position } from "./hooks.ts";
+import { type Hook, type HookObject, hooksFor, type Needs, type Position, STAND_INS } from "./hooks.ts";
 import { LocalAddresses } from "./local-addresses.ts";
 import { PinDirectory } from "./pins.ts";
 import { drift } from "./scope-drift.ts";
@@ -32,6 +32,7 @@ const SHARED = [
   "dgram_origs",
   "own_flows",
   "origins",
+  "homes",
   "resolvers",
   "claims",
   "ext_listeners",
@@ -50,6 +51,8 @@ export interface InstanceOptions {
   readonly objects: string;
   /** Attach as kernels before 5.7 must, which have no links. */
   readonly withoutLinks?: boolean;
+  /** Take the programs for kernels that refuse the others; otherwise that is found out. */
+  readonly standIns?: boolean;
 }
 
 /**
@@ -106,12 +109,12 @@ export class EbpfInstance implements Disposable {
 
   /** Attaches every hook of a position once; `cgroup` is the directory to attach at. */
   attach(position: Position, cgroup: string, options: Needs): void {
-    for (const hook of hooksFor(position, options)) this.#attachments.attach(hook, this.#program(hook), cgroup);
+    for (const hook of this.#hooks(position, options)) this.#attachments.attach(hook, this.#program(hook), cgroup);
   }
 
   /** What is not attached as `attach` with the same arguments would have it, or not pinned. */
   verify(position: Position, cgroup: string, options: Needs): Drift[] {
-    const hooks = hooksFor(position, options).flatMap((hook) => {
+    const hooks = this.#hooks(position, options).flatMap((hook) => {
       const problem = this.#attachments.problem(hook, this.#program(hook), cgroup);
       return problem === undefined
         ? []
@@ -126,7 +129,12 @@ export class EbpfInstance implements Disposable {
       this.pins.create();
       this.#pinMaps();
     });
-    for (const hook of hooksFor(position, options)) this.#attachments.repair(hook, this.#program(hook), cgroup);
+    for (const hook of this.#hooks(position, options)) this.#attachments.repair(hook, this.#program(hook), cgroup);
+  }
+
+  /** The programs know the accepting end of a connection by the map `homes` alone. */
+  get needsHomes(): boolean {
+    return this.#object("sockops").isSelected("tie_original_old");
   }
 
   /** Takes the hooks away from one cgroup again. */
@@ -157,19 +165,35 @@ export class EbpfInstance implements Disposable {
   #object(name: HookObject): BpfObject {
     const loaded = this.#objects.get(name);
     if (loaded) return loaded;
-    const object = BpfObject.open(join(this.options.objects, `${name}.bpf.o`));
-    try {
-      object.load({ pool: this.pool });
-    } catch (error) {
-      object.close();
-      throw error;
-    }
+    const object = this.#load(name, this.options.standIns ?? false);
     this.#objects.set(name, object);
     return object;
   }
 
+  #load(name: HookObject, standIns: boolean): BpfObject {
+    const object = BpfObject.open(join(this.options.objects, `${name}.bpf.o`));
+    const left = new Set(standIns ? STAND_INS.keys() : STAND_INS.values());
+    const programs = object.programs().map((program) => program.name);
+    const wanted = programs.filter((program) => !left.has(program));
+    try {
+      object.selectPrograms(wanted).load({ pool: this.pool });
+      return object;
+    } catch (error) {
+      object.close();
+      if (wanted.length === programs.length || standIns) throw error;
+    }
+    return this.#load(name, true);
+  }
+
+  #hooks(position: Position, needs: Needs): Hook[] {
+    return hooksFor(position, { ...needs, homes: needs.externalProxy && this.needsHomes });
+  }
+
   #program(hook: Hook): NativeProgram {
-    return this.#object(hook.object).program(hook.program);
+    const object = this.#object(hook.object);
+    const standIn = STAND_INS.get(hook.program);
+    // Of the two, the one that is loaded.
+    return standIn !== undefined && object.isSelected(standIn) ? object.program(standIn) : object.program(hook.program);
   }
 
   #pinOf(name: (typeof SHARED)[number]): string {

@@ -13,6 +13,7 @@ import { ExcludedInterfaces } from "./excluded-interfaces.ts";
 import type { Needs, Position } from "./hooks.ts";
 import { InboundLookup } from "./inbound-lookup.ts";
 import type { EbpfInstance } from "./instance.ts";
+import { noteHomes } from "./note-homes.ts";
 import { removeTree } from "./pins.ts";
 import { plan } from "./plan.ts";
 import { deletePolicies, PolicySet } from "./policy-set.ts";
@@ -285,8 +286,17 @@ export class WorkloadScope implements InterceptionPart {
     lookup?.remove();
   }
 
+  /** What listens before the hooks are there has to be known when they are; what does since, they see. */
   #attach(spec: InterceptSpec): void {
+    this.#noteHomes(spec);
     this.#instance.attach(...this.#hooksOf(spec));
+    this.#noteHomes(spec);
+  }
+
+  #noteHomes({ proxy, outbound, inbound }: InterceptSpec): void {
+    if (!proxy.external || !this.#instance.needsHomes) return;
+    const ports = [outbound?.port ?? 0, inbound?.port ?? 0].filter((port) => port !== 0);
+    noteHomes(this.#instance.map("homes"), this.#netns, this.slot, ports);
   }
 
   #hooksOf({ outbound, proxy, target }: InterceptSpec): [Position, string, Needs] {

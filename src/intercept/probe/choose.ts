@@ -45,12 +45,15 @@ const OUTBOUND: readonly FeatureName[] = [
   "cgroup-getpeername",
   "sockops",
   "sk-storage",
+  "sk-storage-sockops",
   "netns-cookie-connect",
-  "netns-cookie-sockops",
-  "so-netns-cookie",
 ];
+/** One is enough. */
+const NETNS_COOKIE: readonly FeatureName[] = ["so-netns-cookie", "netns-cookie-learnt"];
 const DNS: readonly FeatureName[] = ["cgroup-sendmsg", "cgroup-recvmsg"];
 const EXTERNAL_PROXY: readonly FeatureName[] = ["cgroup-getsockopt"];
+/** One is enough. */
+const ACCEPTING_END: readonly FeatureName[] = ["netns-cookie-sockops", "sk-storage-inherited"];
 /** sk_lookup attaches by link only; the cgroup hooks have an older way as well. */
 const INBOUND: readonly FeatureName[] = ["netns", "sk-lookup", "bpf-link"];
 const ACCELERATION: readonly FeatureName[] = ["sk-msg", "sockhash", "sk-storage", "netns-cookie-sockops"];
@@ -122,11 +125,10 @@ function obstacle(results: FeatureResults, mode: PossibleMode, needs: Needs): st
 }
 
 function hookObstacle(results: FeatureResults, mode: "ebpf" | "mixed", needs: Needs): string | undefined {
-  const outbound = firstMissing(results, [
-    ...OUTBOUND,
-    ...(needs.dns ? DNS : []),
-    ...(needs.externalProxy ? EXTERNAL_PROXY : []),
-  ]);
+  const outbound =
+    firstMissing(results, [...OUTBOUND, ...(needs.dns ? DNS : []), ...(needs.externalProxy ? EXTERNAL_PROXY : [])]) ??
+    allMissing(results, NETNS_COOKIE) ??
+    (needs.externalProxy ? allMissing(results, ACCEPTING_END) : undefined);
   if (outbound !== undefined || needs.inbound === false) return outbound;
   if (mode === "ebpf") return firstMissing(results, INBOUND);
   const whole = { ...needs, cgroupOnly: false };
@@ -136,13 +138,19 @@ function hookObstacle(results: FeatureResults, mode: "ebpf" | "mixed", needs: Ne
 }
 
 function iptablesObstacle(results: FeatureResults, needs: Needs): string | undefined {
-  const missing = RULES.map((name) => firstMissing(results, [name]));
-  if (missing.every((why) => why !== undefined)) return missing.join("; ");
+  const missing = allMissing(results, RULES);
+  if (missing !== undefined) return missing;
   return needs.cgroupOnly ? firstMissing(results, ["cgroup2", "xt-cgroup"]) : undefined;
 }
 
 function nftablesObstacle(results: FeatureResults, needs: Needs): string | undefined {
   return firstMissing(results, ["nftables", ...(needs.cgroupOnly ? (["cgroup2", "nft-cgroup"] as const) : [])]);
+}
+
+/** Undefined when one of them is there. */
+function allMissing(results: FeatureResults, names: readonly FeatureName[]): string | undefined {
+  const missing = names.map((name) => firstMissing(results, [name]));
+  return missing.every((why) => why !== undefined) ? missing.join("; ") : undefined;
 }
 
 function firstMissing(results: FeatureResults, names: readonly FeatureName[]): string | undefined {

@@ -37,6 +37,16 @@ export const features = [
   { name: "sockops", hook: "sockops", meaning: "the accepted connection is tied to its original destination" },
   { name: "sk-storage", hook: "BPF_MAP_TYPE_SK_STORAGE", meaning: "the original destination is kept on the socket" },
   {
+    name: "sk-storage-sockops",
+    hook: "bpf_sk_storage_get in sockops",
+    meaning: "a connection's source port is tied to the original destination on its socket",
+  },
+  {
+    name: "sk-storage-inherited",
+    hook: "BPF_F_CLONE, cgroup/bind4",
+    meaning: "an external proxy's end of a connection is known by its listener, where sockops can't ask",
+  },
+  {
     name: "netns-cookie-connect",
     hook: "bpf_get_netns_cookie in cgroup/connect4",
     meaning: "workloads are known by their network namespace",
@@ -44,9 +54,14 @@ export const features = [
   {
     name: "netns-cookie-sockops",
     hook: "bpf_get_netns_cookie in sockops",
-    meaning: "equal addresses in different namespaces are told apart",
+    meaning: "the accepting end of a connection is known: an external proxy's, and for acceleration",
   },
   { name: "so-netns-cookie", hook: "SO_NETNS_COOKIE", meaning: "the agent can name a network namespace" },
+  {
+    name: "netns-cookie-learnt",
+    hook: "a connect() from inside, met by cgroup/connect4",
+    meaning: "the agent can name a network namespace where SO_NETNS_COOKIE is missing",
+  },
   { name: "sk-lookup", hook: "sk_lookup", meaning: "inbound connections are handed to the proxy" },
   { name: "sockhash", hook: "BPF_MAP_TYPE_SOCKHASH", meaning: "sockets of both ends are found for acceleration" },
   { name: "sk-msg", hook: "sk_msg", meaning: "data can be redirected between sockets (acceleration)" },

@@ -8,7 +8,9 @@ import { MapType } from "../../bpf/map-type.ts";
 import type { NativeMap } from "../../native/addon.ts";
 import { loadAddon } from "../../native/load-addon.ts";
 import { check } from "../../native/status.ts";
+import { socketFd } from "../../net/socket-fd.ts";
 import { ShuntError } from "../../util/shunt-error.ts";
+import { learnNetnsCookie } from "../learn-netns-cookie.ts";
 import { LOOPBACK } from "./exercise.ts";
 import type { FeatureName, FeatureResult } from "./features.ts";
 import { attempt } from "./outcome.ts";
@@ -34,12 +36,15 @@ export async function probeKernelFeatures(
     ["bpf-link", await attempt(() => link(bytes, cgroup))],
     ["ringbuf", await attempt(() => createRingbuf().close())],
     ["sk-storage", await load("probe_storage4", ["probe_storage"])],
+    ["sk-storage-sockops", await load("probe_storage_ops", ["probe_storage"])],
+    ["sk-storage-inherited", await attempt(() => inherit(bytes))],
     ["netns-cookie-connect", await load("probe_cookie4")],
     ["netns-cookie-sockops", await load("probe_cookie_ops")],
     [
       "so-netns-cookie",
       await attempt(() => void check(loadAddon().netnsCookie(undefined), "getsockopt(SO_NETNS_COOKIE)")),
     ],
+    ["netns-cookie-learnt", await attempt(learnCookies)],
     ["sk-lookup", await attempt(() => steer(bytes))],
     ["sockhash", await load("probe_sockhash", ["probe_socks"])],
     ["sk-msg", await attempt(() => attachToSockhash(bytes))],
@@ -97,6 +102,37 @@ async function steer(bytes: Uint8Array): Promise<void> {
   new DataView(value.buffer).setBigUint64(0, BigInt(listener.fd), true);
   check(lookup.object.nativeMap("probe_listener").update(new Uint8Array(4), value, 0), "bpf(BPF_MAP_UPDATE_ELEM)");
   await netns.connect(LOOPBACK[4], DEAD_PORT);
+}
+
+/** Of two namespaces: each has its own, the same every time, and the one that SO_NETNS_COOKIE tells where that exists. */
+function learnCookies(): void {
+  using one = new ScratchNetns();
+  using other = new ScratchNetns();
+  const cookie = learnNetnsCookie(one.fd);
+  const told = loadAddon().netnsCookie(one.fd);
+  if (learnNetnsCookie(one.fd) !== cookie || learnNetnsCookie(other.fd) === cookie || (told > 0 && told !== cookie))
+    throw new ShuntError("ERR_PROBE_COOKIE", `a connect hook says ${cookie} of a namespace and does not stay with it`);
+}
+
+/** What user space puts on a listener is on the connection that it accepts. */
+async function inherit(bytes: Uint8Array): Promise<void> {
+  using bind = new ProbeObject(bytes, "probe_bind4", ["probe_homes"]);
+  using netns = new ScratchNetns();
+  const homes = bind.object.nativeMap("probe_homes");
+  const home = Uint8Array.of(8, 7, 6, 5, 4, 3, 2, 1);
+  let note: (found: Uint8Array | number) => void = () => {};
+  const noted = new Promise<Uint8Array | number>((resolve) => (note = resolve));
+  const listener = await netns.serve(LOOPBACK[4], (socket) => note(homes.lookup(fdKey(socketFd(socket)))));
+  check(homes.update(fdKey(listener.fd), home, 0), "bpf(BPF_MAP_UPDATE_ELEM)");
+  await netns.connect(LOOPBACK[4], listener.port);
+  const found = check(await noted, "bpf(BPF_MAP_LOOKUP_ELEM)", "the accepted socket");
+  if (!home.every((byte, i) => byte === found[i]))
+    throw new ShuntError("ERR_PROBE_HOME", "another value was inherited");
+}
+
+/** Socket storage is reached by descriptor. */
+function fdKey(fd: number): Uint8Array {
+  return new Uint8Array(Uint32Array.of(fd).buffer);
 }
 
 function attachToSockhash(bytes: Uint8Array): void {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** The contract self-test on the running kernel. */
-import { existsSync, readdirSync, readlinkSync } from "node:fs";
-import { availableParallelism, loadavg } from "node:os";
+import { existsSync, mkdtempSync, readdirSync, readlinkSync, rmSync, statSync } from "node:fs";
+import { availableParallelism, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
-import { beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { behaviours } from "../../../src/accelerate/contract/behaviours.ts";
 import { tryContract } from "../../../src/accelerate/contract/contract.ts";
 import { accelerationOf, type Contract } from "../../../src/accelerate/contract/verdict.ts";
+import { contractMetrics, runContract } from "../../../src/agent/acceleration-contract.ts";
 import { ScratchCgroup } from "../../../src/intercept/probe/scratch-cgroup.ts";
 import { run } from "../../../src/util/exec.ts";
 import { findCgroup2 } from "../../../src/util/mountinfo.ts";
@@ -85,6 +86,27 @@ describe("the contract", () => {
     },
     RUNS * RUN_MS,
   );
+});
+
+describe("the contract of an agent", () => {
+  const folder = mkdtempSync(join(tmpdir(), "shunt-test-"));
+  const path = join(folder, ".contract/verdict.json");
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  it("is tried once in a boot, and has a metric for each behaviour", async ({ skip }) => {
+    const contract = await runContract(undefined, path);
+    const untested = Object.entries(contract.behaviours).find(([, { verdict }]) => verdict === "untested");
+    if (untested) skip(`${untested[0]} can't be tried here: ${untested[1].detail}`);
+    const kept = statSync(path, { bigint: true }).mtimeNs;
+    // An abandoned signal would end a run at once; what is kept needs none.
+    expect(await runContract(AbortSignal.abort(), path)).toEqual(contract);
+    expect(statSync(path, { bigint: true }).mtimeNs).toBe(kept);
+    const { samples } = contractMetrics(contract);
+    expect(samples.map(({ labels }) => labels)).toEqual(
+      Object.entries(contract.behaviours).map(([behaviour, { verdict }]) => ({ behaviour, verdict })),
+    );
+    expect(contractMetrics(undefined).samples).toEqual([]);
+  });
 });
 
 describe("what a machine lacks", () => {

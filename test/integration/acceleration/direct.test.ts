@@ -18,6 +18,8 @@ describe.each(MODES)("with acceleration, in mode %s,", (mode) => {
       server: { acceleration: { excludePorts: [9002] } },
       agent: { acceleration: { mode: "auto" } },
     });
+    // `ready` does not wait for the kernel's contract.
+    await pair.agent.waitForLog(({ msg, state }) => msg === "acceleration" && state === "on");
     const { server } = pair.lab;
     for (const address of [server.v4, server.v6]) {
       await pair.processes.start(echoServer(address, PORT), server.path);

@@ -69,6 +69,7 @@ it.each([
   const { maxEntries } = check(originals.native.info(), "bpf_obj_get_info", "originals");
   const value = {
     cookie: 0n,
+    netns: 1n,
     createdNs: process.hrtime.bigint(),
     address: "fd00::1",
     port: 1,

@@ -47,6 +47,7 @@ describe("the original destination", () => {
       const key = { netns: 2n ** 64n - 1n, remote, local, remotePort: 40001, localPort: 15001 };
       const value = {
         cookie: 9n,
+        netns: 7n,
         createdNs: 0n,
         address,
         port: 8443,
@@ -77,7 +78,7 @@ describe("the original destination", () => {
       remote: { address: "127.0.0.1", port: 40001 },
     };
     const key = { netns: 7n, remote: "127.0.0.1", local: "127.0.0.1", remotePort: 40001, localPort: 15053 };
-    const rest = { cookie: 9n, createdNs: 0n, slot: 1, direction: "dns", reason: "dns" } as const;
+    const rest = { cookie: 9n, netns: 7n, createdNs: 0n, slot: 1, direction: "dns", reason: "dns" } as const;
     expect(lookup?.(datagram)).toBeUndefined();
     datagrams.set(key, { ...rest, address: "10.0.0.53", port: 53 });
     for (const _ of [1, 2])

@@ -13,7 +13,7 @@ import { formatIp } from "../../../src/util/ip.ts";
 
 const build = join(import.meta.dirname, "../../../bpf/build");
 const objects = readdirSync(build)
-  .filter((file) => file.endsWith(".bpf.o") && file !== "probe.bpf.o")
+  .filter((file) => file.endsWith(".bpf.o") && !["probe.bpf.o", "contract.bpf.o"].includes(file))
   .map((file) => BpfObject.open(join(build, file)));
 
 interface Shared {

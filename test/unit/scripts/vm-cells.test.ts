@@ -10,7 +10,7 @@ import {
   type Probe,
   readProbe,
 } from "../../../vm/cells.ts";
-import { readKernelList } from "../../../vm/kernel-list.ts";
+import { readKernelList, resolveKernels } from "../../../vm/kernel-list.ts";
 import { releaseOf } from "../../../vm/own-kernel.ts";
 import { formatJunit, formatTable } from "../../../vm/report.ts";
 
@@ -83,6 +83,33 @@ describe("the expectation of a kernel", () => {
     const named = kernels.flatMap(({ expected }) => [...Object.keys(expected.missing), expected.because ?? "sockops"]);
     expect(named.filter((name) => !names.has(name))).toEqual([]);
     expect(kernels.filter(({ inTestRun }) => inTestRun)).toHaveLength(1);
+  });
+});
+
+describe("a line of the list that is as another", () => {
+  const base = {
+    name: "old",
+    suite: "one",
+    package: "image",
+    inTestRun: true,
+    expected: { mode: "ebpf", tier: "B", missing: { sockops: "too old" } },
+  };
+
+  it("says what differs, and is missing what the other is", () => {
+    const boot = { append: "word" };
+    const expected = { mode: "iptables", tier: "D", missing: { tproxy: "left out" } };
+    const [, variant] = resolveKernels([base, { name: "variant", as: "old", boot, expected }]);
+    expect(variant).toEqual({
+      name: "variant",
+      suite: "one",
+      package: "image",
+      boot,
+      expected: { mode: "iptables", tier: "D", missing: { sockops: "too old", tproxy: "left out" } },
+    });
+  });
+
+  it("names one that is there", () => {
+    expect(() => resolveKernels([{ name: "variant", as: "nobody" }])).toThrow("variant is as nobody");
   });
 });
 

@@ -109,6 +109,23 @@ describe("needs", () => {
     expect(choose(without("cgroup-getsockopt"), "auto", { externalProxy: true }).mode).not.toBe("ebpf");
   });
 
+  it("of a foreign proxy include knowing the accepting end", () => {
+    const old = without("netns-cookie-sockops", "so-netns-cookie");
+    expect(choose(old)).toMatchObject({ mode: "ebpf", tier: "B" });
+    expect(choose(old, "auto", { externalProxy: true }).mode).toBe("ebpf");
+    const neither = without("netns-cookie-sockops", "sk-storage-inherited");
+    expect(choose(neither).mode).toBe("ebpf");
+    expect(choose(neither, "auto", { externalProxy: true }).reason).toContain("no netns-cookie-sockops here");
+  });
+
+  it("of a namespace's name are met by one way to learn it, and not without any", () => {
+    expect(choose(without("so-netns-cookie")).mode).toBe("ebpf");
+    expect(choose(without("netns-cookie-learnt")).mode).toBe("ebpf");
+    const choice = choose(without("so-netns-cookie", "netns-cookie-learnt"));
+    expect(choice.mode).toBe("iptables");
+    expect(choice.reason).toContain("so-netns-cookie (no so-netns-cookie here); netns-cookie-learnt (no");
+  });
+
   it("of one cgroup's processes rule out rules that can't match it", () => {
     const choice = choose(without("xt-cgroup"), "iptables", { cgroupOnly: true, inbound: false });
     expect(choice.mode).toBe("none");
