@@ -4,12 +4,16 @@ import type { ConnectionRecord } from "../../proxy/connection-record.ts";
 import type { OpenConnection } from "../../proxy/open-connection.ts";
 import type { FromWorker } from "./worker-protocol.ts";
 
-/** Collects a turn of the loop's openings and records into one message: posting is the dear part. */
+/** A message to another thread costs as much as a system call and wakes it: under load there is one in so long. */
+const PAUSE_MS = 5;
+
+/** Collects openings and records into few messages: the first goes out with the turn of the loop, the next after a pause. */
 export class TrafficBatch {
   readonly #post: (message: FromWorker) => void;
   #opened: OpenConnection[] = [];
   #ended: ConnectionRecord[] = [];
   #scheduled = false;
+  #flushedAt = 0;
 
   constructor(post: (message: FromWorker) => void) {
     this.#post = post;
@@ -28,6 +32,7 @@ export class TrafficBatch {
   flush = (): void => {
     this.#scheduled = false;
     if (this.#opened.length === 0 && this.#ended.length === 0) return;
+    this.#flushedAt = performance.now();
     const message: FromWorker = { kind: "traffic", opened: this.#opened, ended: this.#ended };
     this.#opened = [];
     this.#ended = [];
@@ -37,6 +42,7 @@ export class TrafficBatch {
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    setImmediate(this.flush);
+    if (performance.now() - this.#flushedAt > PAUSE_MS) setImmediate(this.flush);
+    else setTimeout(this.flush, PAUSE_MS);
   }
 }

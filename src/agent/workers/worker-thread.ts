@@ -69,7 +69,7 @@ export class WorkerThread {
     this.#worker.on("exit", (code) => this.#onExit(code));
   }
 
-  /** Connections it is known to carry; at most one turn of its loop old. */
+  /** Connections it is known to carry; at most a few milliseconds old. */
   connections(): IterableIterator<OpenConnection> {
     return this.#open.values();
   }
