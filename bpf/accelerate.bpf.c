@@ -104,7 +104,8 @@ int steer(struct sk_msg_md *msg)
 	reader = (struct sock *)to->socket;
 	if (!is_non_blocking(reader))
 		return never(from, ACCEL_REASON_BLOCKING);
-	if (waiting(reader) + msg->size > flow->budget) {
+	if (waiting(reader) + msg->size > flow->budget ||
+	    (waiting(reader) && is_memory_short(reader))) {
 		from->over_budget++;
 		return by_tcp(from);
 	}

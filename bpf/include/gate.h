@@ -37,4 +37,19 @@ static __always_inline __u32 waiting(const struct sock *reader)
 	return BPF_CORE_READ(reader, sk_backlog.rmem_alloc.counter);
 }
 
+/*
+ * The machine's TCP sockets have more memory than net.ipv4.tcp_mem would like. Redirecting asks for
+ * more, and where that is refused in the end the sender gets ENOMEM; TCP makes it wait instead.
+ */
+static __always_inline int is_memory_short(const struct sock *reader)
+{
+	const unsigned long *pressure =
+		BPF_CORE_READ(reader, __sk_common.skc_prot, memory_pressure);
+	unsigned long since = 0;
+
+	if (pressure)
+		bpf_probe_read_kernel(&since, sizeof(since), pressure);
+	return since != 0;
+}
+
 #endif

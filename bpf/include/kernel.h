@@ -32,8 +32,13 @@ struct socket {
 };
 
 /* include/net/sock.h */
+struct proto {
+	unsigned long *memory_pressure;
+};
+
 struct sock_common {
 	unsigned char skc_state;
+	struct proto *skc_prot;
 	atomic64_t skc_cookie;
 };
 
