@@ -18,32 +18,12 @@
 #include "maps.h"
 #include "addr.h"
 #include "gate.h"
-
-/* include/uapi/asm-generic/fcntl.h; sparc and mips have others, and are not supported. */
-#define O_NONBLOCK 04000
-/* Low bits of sk_user_data that are flags (include/net/sock.h). */
-#define USER_DATA_FLAGS 7UL
+#include "reader.h"
+#include "find-socket.h"
 
 static __always_inline int is_alive(const struct accel_end *end)
 {
 	return is_established((struct sock *)end->socket, end->cookie);
-}
-
-static __always_inline int is_non_blocking(const struct sock *sk)
-{
-	return (BPF_CORE_READ(sk, sk_socket, file, f_flags) & O_NONBLOCK) != 0;
-}
-
-/* Redirected bytes wait to be read. */
-static __always_inline int has_redirected(const struct sock *sk)
-{
-	struct sk_psock *psock =
-		(struct sk_psock *)((__u64)BPF_CORE_READ(sk, sk_user_data) & ~USER_DATA_FLAGS);
-
-	if (!psock)
-		return 0;
-	return (__u64)BPF_CORE_READ(psock, ingress_msg.next) !=
-	       (__u64)psock + bpf_core_field_offset(struct sk_psock, ingress_msg);
 }
 
 static __always_inline int gate_is_open(const struct accel_end *from, const struct accel_end *to)
@@ -77,6 +57,7 @@ int steer(struct sk_msg_md *msg)
 	struct accel_flow *flow;
 	struct sock *reader;
 	struct bpf_sock *sk = msg->sk;
+	enum accel_reason option;
 
 	if (!sk)
 		return SK_PASS;
@@ -104,6 +85,15 @@ int steer(struct sk_msg_md *msg)
 	reader = (struct sock *)to->socket;
 	if (!is_non_blocking(reader))
 		return never(from, ACCEL_REASON_BLOCKING);
+	option = unbearable_option(reader);
+	if (option == ACCEL_REASON_NONE)
+		option = unbearable_option((struct sock *)from->socket);
+	if (option != ACCEL_REASON_NONE)
+		return never(from, option);
+	if (has_low_water(reader)) {
+		from->reason = ACCEL_REASON_RECEIVE_LOW_WATER;
+		return by_tcp(from);
+	}
 	if (waiting(reader) + msg->size > flow->budget ||
 	    (waiting(reader) && is_memory_short(reader))) {
 		from->over_budget++;
@@ -129,7 +119,24 @@ int pass_stream(struct __sk_buff *skb)
 	return SK_PASS;
 }
 
-/* Notes where the byte counters of a connection begin, while nobody can have sent anything yet. */
+/* Runs in the context of the process that calls listen() or connect(). */
+static __always_inline void note_opener(struct bpf_sock_ops *ctx)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct socket_opener *opener;
+	struct bpf_sock *sk = ctx->sk;
+
+	if (!sk)
+		return;
+	opener = bpf_sk_storage_get(&accel_openers, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (opener)
+		opener->pid = BPF_CORE_READ(task, tgid);
+}
+
+/*
+ * Notes where the byte counters of a connection begin, while nobody can have sent anything yet, and
+ * who has begun it.
+ */
 SEC("sockops")
 int note_start(struct bpf_sock_ops *ctx)
 {
@@ -138,12 +145,18 @@ int note_start(struct bpf_sock_ops *ctx)
 	struct tcp_sock *tp;
 	__u64 netns;
 
-	if (ctx->op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB &&
+	int opens = ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB || ctx->op == BPF_SOCK_OPS_TCP_LISTEN_CB;
+
+	if (!opens && ctx->op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB &&
 	    ctx->op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
 		return 1;
 	netns = bpf_get_netns_cookie(ctx);
 	if (!bpf_map_lookup_elem(&accel_netns, &netns))
 		return 1;
+	if (opens) {
+		note_opener(ctx);
+		return 1;
+	}
 	sk = ctx->sk;
 	if (!sk)
 		return 1;
@@ -159,25 +172,6 @@ int note_start(struct bpf_sock_ops *ctx)
 	return 1;
 }
 
-static __always_inline struct bpf_sock *find(struct __sk_buff *skb, const struct socket_key *key)
-{
-	struct bpf_sock_tuple tuple = {};
-
-	/* The tuple is that of a packet to the socket. */
-	if (key->family == AF_INET) {
-		tuple.ipv4.saddr = key->remote.word[3];
-		tuple.ipv4.daddr = key->local.word[3];
-		tuple.ipv4.sport = key->remote_port;
-		tuple.ipv4.dport = key->local_port;
-		return bpf_sk_lookup_tcp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
-	}
-	__builtin_memcpy(tuple.ipv6.saddr, &key->remote, sizeof(key->remote));
-	__builtin_memcpy(tuple.ipv6.daddr, &key->local, sizeof(key->local));
-	tuple.ipv6.sport = key->remote_port;
-	tuple.ipv6.dport = key->local_port;
-	return bpf_sk_lookup_tcp(skb, &tuple, sizeof(tuple.ipv6), BPF_F_CURRENT_NETNS, 0);
-}
-
 /* The same number at both ends of the connection between the proxies. */
 static __always_inline __u64 flow_of_start(const struct socket_start *start, enum accel_side side)
 {
@@ -190,7 +184,7 @@ static __always_inline __u64 flow_of_start(const struct socket_start *start, enu
 static __always_inline __u64 flow_of_outer(struct __sk_buff *skb,
 					   const struct accel_request *request)
 {
-	struct bpf_sock *outer = find(skb, &request->outer);
+	struct bpf_sock *outer = find_socket(skb, &request->outer);
 	struct socket_start *start;
 	__u64 flow = 0;
 
@@ -207,6 +201,7 @@ static __always_inline __u64 flow_of_outer(struct __sk_buff *skb,
 static __always_inline enum accel_reason hindrance(struct tcp_sock *tp)
 {
 	struct sock *sk = (struct sock *)tp;
+	enum accel_reason option;
 
 	if (BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_ESTABLISHED)
 		return ACCEL_REASON_NOT_ESTABLISHED;
@@ -214,9 +209,31 @@ static __always_inline enum accel_reason hindrance(struct tcp_sock *tp)
 		return ACCEL_REASON_NOT_ACCEPTED;
 	if (!is_non_blocking(sk))
 		return ACCEL_REASON_BLOCKING;
+	option = unbearable_option(sk);
+	if (option != ACCEL_REASON_NONE)
+		return option;
+	if (has_low_water(sk))
+		return ACCEL_REASON_RECEIVE_LOW_WATER;
 	if (BPF_CORE_READ(tp, rcv_nxt) != BPF_CORE_READ(tp, copied_seq))
 		return ACCEL_REASON_UNREAD;
 	return ACCEL_REASON_NONE;
+}
+
+/*
+ * Which process reads from the socket is for user space to find out, with what is answered here.
+ * The inode proves that what it has found out is about this socket.
+ */
+static __always_inline int is_reader_known(struct accel_request *request, struct bpf_sock *app,
+					   struct sock *sk)
+{
+	__u64 inode = BPF_CORE_READ(sk, sk_socket, file, f_inode, i_ino);
+	struct socket_opener *opener = bpf_sk_storage_get(&accel_openers, app, 0, 0);
+	int known = inode && request->inode == inode;
+
+	request->inode = inode;
+	request->credentials = (__u64)BPF_CORE_READ(sk, sk_socket, file, f_cred);
+	request->opener = opener ? opener->pid : 0;
+	return known;
 }
 
 static __always_inline int has_unread(struct bpf_sock *app)
@@ -228,7 +245,8 @@ static __always_inline int has_unread(struct bpf_sock *app)
 
 static __always_inline int is_final(enum accel_reason reason)
 {
-	return reason == ACCEL_REASON_NOT_ESTABLISHED || reason == ACCEL_REASON_BLOCKING;
+	return reason == ACCEL_REASON_NOT_ESTABLISHED || reason == ACCEL_REASON_BLOCKING ||
+	       reason > ACCEL_REASON_RECEIVE_LOW_WATER;
 }
 
 static __always_inline void advance_end(struct accel_request *request, struct bpf_sock *app,
@@ -241,6 +259,8 @@ static __always_inline void advance_end(struct accel_request *request, struct bp
 	if (!tp)
 		return;
 	reason = hindrance(tp);
+	if (reason == ACCEL_REASON_NONE && !is_reader_known(request, app, (struct sock *)tp))
+		reason = ACCEL_REASON_READER_UNKNOWN;
 	if (reason != ACCEL_REASON_NONE) {
 		own->reason = reason;
 		if (is_final(reason))
@@ -253,6 +273,7 @@ static __always_inline void advance_end(struct accel_request *request, struct bp
 		own->cookie = start->cookie;
 		own->sent = start->sent;
 		own->read = start->read;
+		own->reader = request->reader;
 		own->state = ACCEL_STATE_READY;
 	}
 	if (peer->state != ACCEL_STATE_READY && peer->state != ACCEL_STATE_ENROLLED) {
@@ -293,7 +314,7 @@ static __always_inline void advance_flow(struct __sk_buff *skb, struct accel_req
 	}
 	own = &flow->ends[request->side == ACCEL_SIDE_SERVER];
 	peer = &flow->ends[request->side != ACCEL_SIDE_SERVER];
-	app = find(skb, &request->app);
+	app = find_socket(skb, &request->app);
 	if (!app) {
 		/* One that was enrolled has closed, and what it read is history. */
 		if (own->state == ACCEL_STATE_UNKNOWN || own->state == ACCEL_STATE_READY)
@@ -312,6 +333,22 @@ static __always_inline void advance_flow(struct __sk_buff *skb, struct accel_req
 	request->state = own->state;
 	request->reason = own->reason;
 	request->peer_state = peer->state;
+}
+
+static __always_inline void refuse_end(struct accel_request *request)
+{
+	struct accel_flow *flow = bpf_map_lookup_elem(&accel_flows, &request->flow);
+	struct accel_end *own;
+
+	if (!flow)
+		return;
+	own = &flow->ends[request->side == ACCEL_SIDE_SERVER];
+	if (own->state != ACCEL_STATE_ENROLLED) {
+		own->state = ACCEL_STATE_NEVER;
+		own->reason = request->reason;
+	}
+	request->state = own->state;
+	request->reason = own->reason;
 }
 
 static __always_inline void leave_flow(const struct accel_request *request)
@@ -341,6 +378,8 @@ int advance(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	if (request->action == ACCEL_ACTION_LEAVE)
 		leave_flow(request);
+	else if (request->action == ACCEL_ACTION_REFUSE)
+		refuse_end(request);
 	else
 		advance_flow(skb, request);
 	return TC_ACT_OK;

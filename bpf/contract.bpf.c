@@ -126,8 +126,6 @@ int contract_enrol(struct bpf_sock_ops *ctx)
 	struct contract_counts *counts;
 	__u32 how, side;
 
-	if (ctx->family != 2)
-		return 1;
 	key.local = SOCKOPS_LOAD(local_ip4);
 	key.remote = SOCKOPS_LOAD(remote_ip4);
 	key.local_port = SOCKOPS_LOAD(local_port);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// tsx scripts/fetch-peers.ts [haproxy|redsocks|envoy …]: fills the cache that the tests of foreign proxies use.
+// tsx scripts/fetch-peers.ts [haproxy|redsocks|envoy|nginx …]: fills the cache that the tests of foreign proxies and `shunt bench` use.
 import { type PeerName, peerBinary, peerNames } from "../test/support/peers.ts";
 
 const asked = process.argv.slice(2);

@@ -15,7 +15,7 @@ import { type Boot, type Expectation, readKernelList } from "./kernel-list.ts";
 import { ownKernel } from "./own-kernel.ts";
 import { type Emulator, fetchEmulator, type Kernel } from "./parts.ts";
 import { formatJunit, formatTable } from "./report.ts";
-import { type KernelResult, keepResult, keptResults, outputFolder, writeTable } from "./results.ts";
+import { type KernelResult, keepResult, keptResults, outputFolder, shownColumns, writeTable } from "./results.ts";
 import { toolVersions } from "./tool-versions.ts";
 import { VmUnavailable } from "./unavailable.ts";
 
@@ -168,9 +168,10 @@ async function main(): Promise<number> {
   const folder = outputFolder();
   writeFileSync(join(folder, "junit.xml"), formatJunit(results));
   writeFileSync(join(folder, "kernels.md"), formatTable(results));
-  // In a fresh clone one column must not take the place of the whole table.
+  // In a fresh clone one column must not take the place of a table that has more.
   const kept = keptResults(known);
-  if (kept.length === known.length) writeTable(formatTable(kept));
+  const columnsKept = new Set(kept.map(({ name }) => name));
+  if (shownColumns().every((name) => columnsKept.has(name) || !known.includes(name))) writeTable(formatTable(kept));
   const status = conclude(results, began);
   return status === 0 && trouble > 0 ? 69 : status;
 }

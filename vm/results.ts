@@ -48,12 +48,21 @@ export function keptResults(names: readonly string[]): KernelResult[] {
 }
 
 const OPEN = "<!-- the table of npm run test:vm -->";
+const document = join(root, "docs/kernels.md");
 const CLOSE = "<!-- end of the table -->";
+
+/** Columns that the table in docs/kernels.md has now. */
+export function shownColumns(text = existsSync(document) ? readFileSync(document, "utf8") : ""): string[] {
+  const header = /^\|\s*\|(.*)\|$/m.exec(text.split(OPEN)[1] ?? "")?.[1] ?? "";
+  return header
+    .split("|")
+    .map((name) => name.trim())
+    .filter((name) => name !== "");
+}
 
 /** Puts the table between its marks in docs/kernels.md. */
 export function writeTable(table: string): void {
-  const file = join(root, "docs/kernels.md");
-  const text = existsSync(file) ? readFileSync(file, "utf8") : `${OPEN}\n${CLOSE}\n`;
+  const text = existsSync(document) ? readFileSync(document, "utf8") : `${OPEN}\n${CLOSE}\n`;
   const [before = "", rest = ""] = text.split(OPEN);
-  writeFileSync(file, `${before}${OPEN}\n\n${table}\n${CLOSE}${rest.split(CLOSE)[1] ?? ""}`);
+  writeFileSync(document, `${before}${OPEN}\n\n${table}\n${CLOSE}${rest.split(CLOSE)[1] ?? ""}`);
 }

@@ -22,8 +22,21 @@ typedef struct {
 } atomic64_t;
 
 /* include/linux/fs.h */
+struct inode {
+	unsigned long i_ino;
+};
+
+struct cred;
+
 struct file {
 	unsigned int f_flags;
+	struct inode *f_inode;
+	const struct cred *f_cred;
+};
+
+/* include/linux/sched.h */
+struct task_struct {
+	int tgid;
 };
 
 /* include/linux/net.h */
@@ -39,11 +52,21 @@ struct proto {
 struct sock_common {
 	unsigned char skc_state;
 	struct proto *skc_prot;
+	unsigned long skc_flags;
 	atomic64_t skc_cookie;
+};
+
+enum sock_flags {
+	SOCK_URGINLINE,
+	SOCK_RCVTSTAMP,
+	SOCK_ZEROCOPY,
 };
 
 struct sock {
 	struct sock_common __sk_common;
+	int sk_rcvlowat;
+	int sk_peek_off;
+	__u32 sk_tsflags;
 	struct {
 		atomic_t rmem_alloc;
 	} sk_backlog;
@@ -61,7 +84,12 @@ struct sk_psock {
 	struct list_head ingress_msg;
 };
 
-/* include/linux/tcp.h; begins with its struct sock */
+/* include/net/inet_connection_sock.h; begins with its struct sock */
+struct inet_connection_sock {
+	const void *icsk_ulp_ops;
+};
+
+/* include/linux/tcp.h; begins with its struct inet_connection_sock */
 struct tcp_sock {
 	__u32 write_seq;
 	__u32 copied_seq;

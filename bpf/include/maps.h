@@ -216,4 +216,20 @@ struct {
 	__type(value, struct socket_start);
 } accel_starts SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, __u32);
+	__type(value, struct socket_opener);
+} accel_openers SEC(".maps");
+
+/* Executables that have left redirected bytes unread, by a hash: all threads of the agent see it.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_ACCEL_WITHDRAWN);
+	__type(key, __u64);
+	__type(value, __u32);
+} accel_withdrawn SEC(".maps");
+
 #endif

@@ -16,18 +16,23 @@ export function openAccelerateObject(): BpfObject {
 interface Layouts {
   readonly request: Codec<Structs["accel_request"]>;
   readonly flows: MapCodec;
+  readonly withdrawn: MapCodec;
 }
 
 let layouts: Layouts | undefined;
 
-/** How requests and flows lie in memory, for threads that load nothing. Read once. */
+/** How requests and maps lie in memory, for threads that load nothing. Read once. */
 export function accelerateLayouts(): Layouts {
   if (layouts) return layouts;
   using declared = BpfObject.open(pathOf("layouts"));
   using object = openAccelerateObject();
-  const map = object.maps().find(({ name }) => name === "accel_flows");
-  const flows = map && mapCodec(object.types, map);
-  if (!flows) throw new TypeError("accel_flows has no types");
-  layouts = { request: declared.struct("accel_request"), flows };
+  const codecOf = (wanted: string): MapCodec => {
+    const map = object.maps().find(({ name }) => name === wanted);
+    const codec = map && mapCodec(object.types, map);
+    if (!codec) throw new TypeError(`${wanted} has no types`);
+    return codec;
+  };
+  const [flows, withdrawn] = [codecOf("accel_flows"), codecOf("accel_withdrawn")];
+  layouts = { request: declared.struct("accel_request"), flows, withdrawn };
   return layouts;
 }

@@ -63,6 +63,7 @@ export class AccelerationPrograms implements Disposable {
     return {
       advanceFd: this.#object.program("advance").fd,
       flowsFd: this.#object.nativeMap("accel_flows").fd,
+      withdrawnFd: this.#object.nativeMap("accel_withdrawn").fd,
       netnsCookie: policy.cookie.toString(),
       budget: policy.budget,
       excludePorts: policy.excludePorts,

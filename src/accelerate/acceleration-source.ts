@@ -6,6 +6,8 @@ export interface AccelerationSource {
   readonly advanceFd: number;
   /** The map `accel_flows`. */
   readonly flowsFd: number;
+  /** The map `accel_withdrawn`. */
+  readonly withdrawnFd: number;
   /** Of the workload's namespace, decimal. */
   readonly netnsCookie: string;
   /** Bytes that a reader may leave unread. */

@@ -1,11 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { AccelAction, AccelFlow, AccelRequest, AccelSide, AccelState, SocketKey } from "../bpf/generated/types.ts";
+import { fstatSync, statSync } from "node:fs";
+import type {
+  AccelAction,
+  AccelFlow,
+  AccelReason,
+  AccelRequest,
+  AccelSide,
+  AccelState,
+  SocketKey,
+} from "../bpf/generated/types.ts";
 import { TypedMap } from "../bpf/typed-map.ts";
 import type { NativeProgram, SocketAddress } from "../native/addon.ts";
 import { loadAddon } from "../native/load-addon.ts";
 import { check } from "../native/status.ts";
 import { accelerateLayouts } from "./accelerate-object.ts";
 import type { AccelerationSource } from "./acceleration-source.ts";
+import { ReaderCheck, type ReaderVerdict } from "./reader/reader-check.ts";
+import { isWithdrawn } from "./reader/withdrawn.ts";
 
 /** A socket by its two ends, as its owner sees them. */
 export interface SocketEnds {
@@ -19,9 +30,23 @@ export interface FlowState {
   readonly flow: bigint;
   readonly state: AccelState;
   readonly peerState: AccelState;
-  readonly reason: string;
+  readonly reason: AccelReason;
   readonly hasUnread: boolean;
+  /** Of the application's socket, where nothing but its reader keeps it out of the map. */
+  readonly inode: bigint;
+  /** See ReadSocket. */
+  readonly credentials: bigint;
+  readonly opener: number;
 }
+
+/** The process that reads from a socket, by its inode, and may get redirected bytes. */
+export interface SocketReader {
+  readonly inode: bigint;
+  readonly pid: number;
+}
+
+/** What is asked, besides what is always the same. */
+type Question = Pick<AccelRequest, "flow" | "side"> & { readonly action: AccelAction } & Partial<AccelRequest>;
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -36,6 +61,8 @@ export class FlowDriver implements Disposable {
   readonly #cookie: bigint;
   readonly #program: NativeProgram;
   readonly #flows: TypedMap<"accel_flows">;
+  readonly #withdrawn: TypedMap<"accel_withdrawn">;
+  readonly #readers: ReaderCheck;
 
   /** `netns`: fd of the workload's namespace, the caller's own when absent; stays the caller's. */
   constructor(source: AccelerationSource, netns: number | undefined) {
@@ -45,15 +72,42 @@ export class FlowDriver implements Disposable {
     this.#program = check(loadAddon().programFromFd(source.advanceFd), "dup", "program advance");
     const flows = check(loadAddon().mapFromFd(source.flowsFd), "dup", "map accel_flows");
     this.#flows = new TypedMap("accel_flows", flows, accelerateLayouts().flows);
+    const withdrawn = check(loadAddon().mapFromFd(source.withdrawnFd), "dup", "map accel_withdrawn");
+    this.#withdrawn = new TypedMap("accel_withdrawn", withdrawn, accelerateLayouts().withdrawn);
+    const namespace =
+      netns === undefined ? statSync("/proc/thread-self/ns/net", { bigint: true }) : fstatSync(netns, { bigint: true });
+    this.#readers = new ReaderCheck(namespace.ino, (executable) => isWithdrawn(this.#withdrawn, executable));
   }
 
   excludes(port: number): boolean {
     return this.#source.excludePorts.includes(port);
   }
 
-  /** `app` and `outer` by their own ends: `app` is the application's socket, not the proxy's that it talks to. */
-  advance(side: AccelSide, app: SocketEnds, outer: SocketEnds, flow: bigint): FlowState {
-    return this.#run("advance", side, this.#keyOf(app), this.#keyOf(outer), flow);
+  /**
+   * `app` and `outer` by their own ends: `app` is the application's socket, not the proxy's that it talks to. Without
+   * `reader` it comes no further than to "reader-unknown".
+   */
+  advance(side: AccelSide, app: SocketEnds, outer: SocketEnds, flow: bigint, reader?: SocketReader): FlowState {
+    const { inode = 0n, pid = 0 } = reader ?? {};
+    return this.#run({
+      action: "advance",
+      side,
+      app: this.#keyOf(app),
+      outer: this.#keyOf(outer),
+      flow,
+      inode,
+      reader: pid,
+    });
+  }
+
+  /** Who reads from the application's socket of this answer, and whether that may get redirected bytes. */
+  judgeReader({ inode, credentials, opener }: FlowState, servicePort: number): ReaderVerdict {
+    return this.#readers.judge({ inode, credentials, opener, servicePort });
+  }
+
+  /** The application's socket stays out of the map. */
+  refuse(side: AccelSide, flow: bigint, reason: AccelReason): FlowState {
+    return this.#run({ action: "refuse", side, flow, reason });
   }
 
   /** Undefined once both sides have left. */
@@ -62,36 +116,39 @@ export class FlowDriver implements Disposable {
   }
 
   leave(side: AccelSide, flow: bigint): void {
-    this.#run("leave", side, NOBODY, NOBODY, flow);
+    this.#run({ action: "leave", side, flow });
   }
 
   [Symbol.dispose](): void {
     this.#program.close();
     this.#flows.close();
+    this.#withdrawn.close();
   }
 
-  #run(action: AccelAction, side: AccelSide, app: SocketKey, outer: SocketKey, flow: bigint): FlowState {
+  #run(question: Question): FlowState {
     const { request } = accelerateLayouts();
     const data = new Uint8Array(request.size);
     const view = new DataView(data.buffer);
     const asked: AccelRequest = {
       ethernet: ETHERNET,
-      app,
-      outer,
-      flow,
-      action,
-      side,
+      app: NOBODY,
+      outer: NOBODY,
       budget: this.#source.budget,
       state: "unknown",
       reason: "none",
       peerState: "unknown",
       unread: 0,
+      reader: 0,
+      inode: 0n,
+      credentials: 0n,
+      opener: 0,
+      ...question,
     };
     request.encode(view, 0, asked);
     const run = check(this.#program.testRun({ data, netns: this.#netns }), "BPF_PROG_TEST_RUN", "advance");
     const answer = request.decode(new DataView(run.data.buffer, run.data.byteOffset, run.data.byteLength), 0);
-    const { state, peerState, reason } = answer;
-    return { flow: answer.flow, state, peerState, reason, hasUnread: answer.unread !== 0 };
+    const { flow, state, peerState, reason, inode, credentials, opener } = answer;
+    return { flow, state, peerState, reason, hasUnread: answer.unread !== 0, inode, credentials, opener };
   }
 
   #keyOf({ local, remote }: SocketEnds): SocketKey {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** `shunt bench`: the whole comparison. */
-import { mkdirSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { requirePrivileges } from "../agent/require-privileges.ts";
@@ -16,6 +16,7 @@ import { fullPlan, narrowPlan, type Plan, quickPlan } from "./plan.ts";
 import { Processes } from "./processes.ts";
 import type { BenchReport, Distribution, ResultRow } from "./report.ts";
 import { distributionsOf, rowsOf } from "./results.ts";
+import type { Topology } from "./scenario.ts";
 import { requireTools } from "./tools.ts";
 
 /** Compares what can be compared here. Whatever it makes is gone when it ends, however it ends. */
@@ -32,13 +33,16 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
     const processes = new Processes(interruption.signal);
     for (const name of await removeOrphans(processes))
       options.onProgress(`removed ${name}, which a killed bench had left`);
-    mkdirSync(folder, { mode: 0o755 });
+    mkdirSync(folder);
+    // Other proxies run as users of their own, and nginx writes a file with its pid.
+    chmodSync(folder, 0o1777);
     const { plan, proxies, lacking: impossible } = await possiblePart(processes, wanted, folder);
     const lacking = [...impossible];
     const results: ResultRow[] = [];
     const distributions: Distribution[] = [];
     const failed: string[] = [];
     const taken: Record<string, string> = {};
+    const told = new Set<Topology | undefined>();
     let rounds = Number.POSITIVE_INFINITY;
     for (const [index, group] of plan.groups.entries()) {
       await using run = new GroupRun(processes, group, {
@@ -50,8 +54,11 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
         goesOn: (done, roundSeconds) => goesOn(plan, done, (performance.now() - startedMs) / 1000 + roundSeconds),
       });
       await run.run();
-      results.push(...rowsOf(run.series));
-      distributions.push(...distributionsOf(run.series));
+      // Direct is measured in each group for its ratios, and told once for each topology.
+      const news = run.series.filter(({ route }) => route.path !== "direct" || !told.has(route.topology));
+      results.push(...rowsOf(run.series).filter((row) => row.path !== "direct" || !told.has(row.topology)));
+      distributions.push(...distributionsOf(news));
+      told.add(group.routes[0]?.topology);
       failed.push(...run.failed);
       lacking.push(...run.lacking);
       Object.assign(taken, run.taken);

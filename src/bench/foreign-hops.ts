@@ -7,8 +7,8 @@ import { BenchError } from "./bench-error.ts";
 import type { Program } from "./find-proxies.ts";
 import { type ForeignRole, foreignConfig, nginxPort } from "./foreign-configs.ts";
 import type { Hops } from "./hops.ts";
-import type { Place } from "./place.ts";
-import type { Processes } from "./processes.ts";
+import { makeCgroup, type Place } from "./place.ts";
+import type { Processes, Surroundings } from "./processes.ts";
 import { applyRules, type Redirection, redirected } from "./redirect-rules.ts";
 import type { Route } from "./scenario.ts";
 import { SERVICES } from "./servers.ts";
@@ -40,17 +40,25 @@ export async function startForeignProxies(
   own: Belongings,
 ): Promise<Hops> {
   if (program === undefined) throw new BenchError("ERR_BENCH_PLAN", `${route.proxy} is not there`);
-  const start = (netns: string, user: number, role: ForeignRole): Promise<void> =>
-    startProxy(processes, program, { netns, user, role, file: join(folder, `${place.name}-${user}-${netns}`) }, own);
+  const start: Start = (netns, user, role, cgroup) => {
+    const where = { netns, user, ...(cgroup === undefined ? {} : { cgroup }) };
+    return startProxy(processes, program, { where, role, file: join(folder, `${netns}-${user}.yaml`) }, own);
+  };
   return route.path === "iptables"
     ? byRules(processes, route, place, program, start)
-    : byPrograms(route, place, start, async (workloads) => {
-        const file = { mode: "ebpf", workloads };
-        return own.use(await ShuntAgent.start(processes, { name: place.name, folder, file }));
-      });
+    : byPrograms(
+        route,
+        place,
+        start,
+        async (workloads) => {
+          const file = { mode: "ebpf", workloads };
+          return own.use(await ShuntAgent.start(processes, { name: place.name, folder, file }));
+        },
+        own,
+      );
 }
 
-type Start = (netns: string, user: number, role: ForeignRole) => Promise<void>;
+type Start = (netns: string, user: number, role: ForeignRole, cgroup?: string) => Promise<void>;
 
 async function byRules(
   processes: Processes,
@@ -84,19 +92,40 @@ async function byRules(
 
 async function byPrograms(
   { proxies }: Route,
-  { topology, client, server }: Place,
+  place: Place,
   start: Start,
   startAgent: (workloads: readonly object[]) => Promise<ShuntAgent>,
+  own: Belongings,
 ): Promise<Hops> {
-  const proxy = { external: true, uid: FIRST_USER, gid: FIRST_USER };
+  const { topology, client, server } = place;
   const off = { enabled: false };
+  const known = (user: number): object => ({ external: true, uid: user, gid: user });
   const outbound = { captureLocal: true };
-  const both = topology === "loopback" && proxies === 2;
-  await start(client, FIRST_USER, both ? { outbound: FIRST_PORT, inbound: INBOUND_PORT } : { outbound: FIRST_PORT });
-  const workloads: object[] = [{ name: "client", netns: client, proxy, outbound, ...(both ? {} : { inbound: off }) }];
-  if (proxies === 2 && !both) {
+  if (topology === "loopback" && proxies === 2) {
+    // What a proxy that is known by its user sends to its own pod does not come in again: the second one takes it going
+    // out. SO_ORIGINAL_DST is answered within a workload's cgroup, so each proxy is in that of whom it serves.
+    const apps = makeCgroup(`${place.name}-app`, own);
+    const first = makeCgroup(`${place.name}-app/first`, own);
+    await start(client, FIRST_USER, { outbound: FIRST_PORT }, first);
+    await start(client, SECOND_USER, { outbound: SECOND_PORT }, first);
+    const common = { netns: client, inbound: off };
+    const agent = await startAgent([
+      { ...common, name: "first", cgroup: apps, proxy: known(FIRST_USER), outbound },
+      {
+        ...common,
+        name: "second",
+        cgroup: first,
+        proxy: known(SECOND_USER),
+        outbound: { ...outbound, port: SECOND_PORT },
+      },
+    ]);
+    return { passed: async () => capturedBy(await agent.status()), clientCgroup: apps };
+  }
+  await start(client, FIRST_USER, { outbound: FIRST_PORT });
+  const workloads: object[] = [{ name: "client", netns: client, proxy: known(FIRST_USER), outbound, inbound: off }];
+  if (proxies === 2) {
     await start(server, FIRST_USER, { inbound: INBOUND_PORT });
-    workloads.push({ name: "server", netns: server, proxy, outbound: off });
+    workloads.push({ name: "server", netns: server, proxy: known(FIRST_USER), outbound: off });
   }
   const agent = await startAgent(workloads);
   return { passed: async () => capturedBy(await agent.status()) };
@@ -110,8 +139,7 @@ function capturedBy({ workloads }: Awaited<ReturnType<ShuntAgent["status"]>>): n
 }
 
 interface ProxySettings {
-  readonly netns: string;
-  readonly user: number;
+  readonly where: Surroundings;
   readonly role: ForeignRole;
   readonly file: string;
 }
@@ -119,12 +147,12 @@ interface ProxySettings {
 async function startProxy(
   processes: Processes,
   program: Program,
-  { netns, user, role, file }: ProxySettings,
+  { where, role, file }: ProxySettings,
   own: Belongings,
 ): Promise<void> {
   const { text, args } = foreignConfig(program, role, file);
   writeFileSync(file, text, { mode: 0o644 });
-  const serving = own.use(processes.start([program.command, ...args], "KILL", { netns, user, env: program.env }));
+  const serving = own.use(processes.start([program.command, ...args], "TERM", { ...where, env: program.env }));
   const base = role.outbound ?? 0;
   const ports = program.name === "nginx" ? SERVICES.map((_, service) => nginxPort(base, service)) : Object.values(role);
   await serving.until(() => ports.every((port) => listensOn(serving.pid, port)), `listener on ${ports.join(", ")}`);

@@ -31,12 +31,18 @@ export async function removeOrphans(processes: Processes): Promise<readonly stri
   for (const name of agents) await processes.step([...SHUNT, "clean", "--name", name]);
   const cgroups = findCgroup2()?.mountPoint ?? "";
   const empty = cgroups === "" ? [] : orphansIn(cgroups);
-  for (const name of empty) rmdirSync(join(cgroups, name));
+  for (const name of empty) removeCgroup(join(cgroups, name));
   const namespaces = orphansIn(NETNS_FOLDER);
   for (const name of namespaces) await processes.step(["ip", "netns", "del", name]);
   const folders = orphansIn(tmpdir());
   for (const name of folders) rmSync(join(tmpdir(), name), { recursive: true, force: true });
   return [...new Set([...agents, ...empty, ...namespaces, ...folders])];
+}
+
+function removeCgroup(directory: string): void {
+  const below = readdirSync(directory, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  for (const { name } of below) removeCgroup(join(directory, name));
+  rmdirSync(directory);
 }
 
 /** Another process may have got the number of one that was killed, this one even. */

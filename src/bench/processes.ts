@@ -60,7 +60,7 @@ export class Processes {
    */
   start(command: readonly string[], orphaned: "KILL" | "TERM", surroundings: Surroundings = {}): Serving {
     this.#signal.throwIfAborted();
-    return new Serving(command, launch(command, orphaned, surroundings), this.#signal);
+    return new Serving(command, launch(command, orphaned, surroundings), orphaned, this.#signal);
   }
 }
 
@@ -107,27 +107,36 @@ function collect(stream: NodeJS.ReadableStream | null): () => string {
   return () => text;
 }
 
+/** Of what a program has written when it fails, in characters. */
+const MOST_TOLD = 400;
+
 /** A program that runs until the bench stops it. */
 export class Serving implements AsyncDisposable {
   readonly #command: readonly string[];
   readonly #child: ChildProcess;
+  readonly #ending: "KILL" | "TERM";
   readonly #interrupted: AbortSignal;
   readonly #ended: Promise<number | null>;
   #running = true;
   #output = "";
 
-  constructor(command: readonly string[], child: ChildProcess, interrupted: AbortSignal) {
+  /** @param ending signal that disposing sends it */
+  constructor(command: readonly string[], child: ChildProcess, ending: "KILL" | "TERM", interrupted: AbortSignal) {
     this.#command = command;
+    this.#ending = ending;
     this.#child = child;
     this.#interrupted = interrupted;
     for (const stream of [child.stdout, child.stderr])
       stream?.setEncoding("utf8").on("data", (text: string) => (this.#output = (this.#output + text).slice(-20_000)));
-    this.#ended = new Promise((resolve) =>
-      child.once("close", (status) => {
+    // Not "close", which waits for all that its children still hold open.
+    this.#ended = new Promise((resolve) => {
+      const end = (status: number | null): void => {
         this.#running = false;
         resolve(status);
-      }),
-    );
+      };
+      child.once("exit", end);
+      child.once("error", () => end(null));
+    });
   }
 
   get pid(): number {
@@ -158,19 +167,35 @@ export class Serving implements AsyncDisposable {
   }
 
   #failure(what: string): BenchError {
-    return new BenchError("ERR_BENCH_PROGRAM", `${this.#command.join(" ")}: ${what}: ${this.#output.trim()}`);
+    const said = this.#output.trim().slice(0, MOST_TOLD);
+    return new BenchError("ERR_BENCH_PROGRAM", `${this.#command.join(" ")}: ${what}: ${said}`);
   }
 
-  /** Asks it to end, and forces it after ten seconds. Gives its status: null when it was ended by a signal. */
-  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<number | null> {
-    if (this.#running) this.#child.kill(signal);
-    const force = setTimeout(() => this.#child.kill("SIGKILL"), 10_000 * patience);
+  /**
+   * Asks it to end, and forces it after ten seconds, with all of its session. Gives its status: null when it was ended
+   * by a signal.
+   */
+  async stop(): Promise<number | null> {
+    if (this.#running) this.#child.kill(`SIG${this.#ending}`);
+    const force = setTimeout(() => this.#killSession(), 10_000 * patience);
     const status = await this.#ended;
     clearTimeout(force);
+    this.#killSession();
     return status;
   }
 
+  #killSession(): void {
+    const { pid } = this.#child;
+    // It never started.
+    if (pid === undefined) return;
+    try {
+      process.kill(-pid, "SIGKILL");
+    } catch {
+      // Nobody is left of it.
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop("SIGKILL");
+    await this.stop();
   }
 }

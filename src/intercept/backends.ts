@@ -6,10 +6,7 @@ import { iptablesBackend } from "./iptables/backend.ts";
 import { nftablesBackend } from "./nftables/backend.ts";
 import { tproxyBackend } from "./tproxy/backend.ts";
 
-/** What a command can do with a back-end and no agent; nobody has to run for what it applies to go on. */
-export type RulesBackend = Pick<Backend, "name" | "plan" | "render" | "apply" | "verify" | "remove" | "findOurs">;
-
-export const BACKENDS: Readonly<Record<BackendName, RulesBackend>> = {
+export const BACKENDS: Readonly<Record<BackendName, Backend>> = {
   ebpf: ebpfRules,
   iptables: iptablesBackend,
   tproxy: tproxyBackend,

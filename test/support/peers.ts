@@ -6,9 +6,9 @@ import { findCommand } from "../../scripts/setup/machine.mjs";
 import { runQuietly, startProgress } from "../../scripts/setup/progress.mjs";
 import { cacheFolder, lastLine, libraryPath, unpackPackage } from "./deb-cache.ts";
 
-export type PeerName = "haproxy" | "redsocks" | "envoy";
+export type PeerName = "haproxy" | "redsocks" | "envoy" | "nginx";
 
-export const peerNames: readonly PeerName[] = ["haproxy", "redsocks", "envoy"];
+export const peerNames: readonly PeerName[] = ["haproxy", "redsocks", "envoy", "nginx"];
 
 /** How to start a peer: `command` first in argv, `env` on top of the caller's; or why it cannot be had. */
 export type Peer =
@@ -20,7 +20,12 @@ export type Peer =
     }
   | { readonly ok: false; readonly reason: string };
 
-const versionFlags: Readonly<Record<PeerName, string>> = { haproxy: "-v", redsocks: "-v", envoy: "--version" };
+const versionFlags: Readonly<Record<PeerName, string>> = {
+  haproxy: "-v",
+  redsocks: "-v",
+  envoy: "--version",
+  nginx: "-v",
+};
 
 /** Starts it once with its version flag: what does not start here is not offered to a test. */
 async function tried(name: PeerName, command: string, env: Readonly<Record<string, string>>): Promise<Peer> {
@@ -29,8 +34,11 @@ async function tried(name: PeerName, command: string, env: Readonly<Record<strin
   return { ok: true, command, env, version: output.trim().split("\n")[0] ?? "" };
 }
 
-async function debianPeer(name: "haproxy" | "redsocks"): Promise<Peer> {
-  const unpacked = await unpackPackage(name);
+/** The package that brings all that is needed: nginx proxies TCP with a module of its own. */
+const packages = { haproxy: "haproxy", redsocks: "redsocks", nginx: "libnginx-mod-stream" } as const;
+
+async function debianPeer(name: keyof typeof packages): Promise<Peer> {
+  const unpacked = await unpackPackage(packages[name]);
   if (!unpacked.ok) return unpacked;
   if (unpacked.root === "/") return tried(name, findCommand(name) ?? name, {});
   return tried(name, join(unpacked.root, "usr/sbin", name), { LD_LIBRARY_PATH: libraryPath(unpacked.root) });

@@ -8,6 +8,15 @@ import { patienceMs } from "./inbox.ts";
 export const CHANGING_CALLS = ["bpf", "setns", "sendto", "mkdir", "rename", "unlink", "rmdir", "clone"] as const;
 export type ChangingCall = (typeof CHANGING_CALLS)[number];
 
+/** A command that SIGKILL ends in front of the nth such call of one of its threads. */
+export function killedBefore(call: ChangingCall, nth: number, argv: readonly string[]): string[] {
+  return ["strace", "-f", "-o", "/dev/null", ...injection(call, nth), ...argv];
+}
+
+function injection(call: ChangingCall, nth: number): string[] {
+  return ["-e", `trace=${call}`, "-e", `inject=${call}:signal=SIGKILL:when=${nth}`];
+}
+
 /** While it lives, SIGKILL comes to one process in front of the nth such call that one of its threads makes. */
 export class SystemCallKiller implements AsyncDisposable {
   readonly #strace: ChildProcess;
@@ -20,9 +29,8 @@ export class SystemCallKiller implements AsyncDisposable {
 
   /** Resolves when it watches every thread. */
   static async watch(pid: number, call: ChangingCall, nth: number): Promise<SystemCallKiller> {
-    const words = ["-f", "-p", String(pid), "-o", "/dev/null", "-e", `trace=${call}`];
-    const inject = ["-e", `inject=${call}:signal=SIGKILL:when=${nth}`];
-    const strace = spawn("strace", [...words, ...inject], { stdio: ["ignore", "ignore", "pipe"] });
+    const words = ["-f", "-p", String(pid), "-o", "/dev/null", ...injection(call, nth)];
+    const strace = spawn("strace", words, { stdio: ["ignore", "ignore", "pipe"] });
     const killer = new SystemCallKiller(strace);
     let told = "";
     const attached = new Promise<void>((resolve) => {

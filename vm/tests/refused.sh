@@ -5,7 +5,16 @@
 ip netns add a
 ip -n a link set lo up
 trap 'ip netns del a' EXIT
-timeout 120 node dist/main.js run --name vm --mode $1 --workload-netns a >/tmp/refused 2>&1
+node dist/main.js run --name vm --mode $1 --workload-netns a >/tmp/refused 2>&1 &
+agent=$!
+# It ends by itself, or is ready; two minutes are for a machine that is busy.
+tries=0
+while kill -0 $agent 2>/dev/null && ! grep -q '^ready' /tmp/refused && [ $tries -lt 600 ]; do
+	tries=$((tries + 1))
+	sleep 0.2
+done
+kill -TERM $agent 2>/dev/null
+wait $agent
 status=$?
 cat /tmp/refused
 if grep -q '^ready' /tmp/refused; then

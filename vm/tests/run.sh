@@ -77,4 +77,5 @@ fi
 for backend in iptables nftables; do
 	cell "rules $backend" sh vm/tests/rules.sh $backend
 done
+if [ "$chosen" = ebpf ] && [ -d /sys/fs/cgroup/net_cls,net_prio ]; then cell net-cls sh vm/tests/net-cls.sh; fi
 cell adoption sh vm/tests/adoption.sh

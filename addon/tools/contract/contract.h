@@ -73,6 +73,8 @@ struct pair_options {
 	/* SO_SNDBUF and SO_RCVBUF; 0 leaves them. */
 	int buffer;
 	int protocol;
+	/* Sockets of IPv6 with IPv4-mapped addresses, as of servers that listen on ::. */
+	bool mapped;
 };
 struct pair {
 	int client, server;
@@ -82,7 +84,7 @@ struct pair {
 enum lane { LANE_MPTCP = 1, LANE_SMALL_BUDGET = 2 };
 struct pair open_pair(struct pair_options options);
 struct pair guarded_pair(void);
-int open_listener(unsigned how, struct pair_options options, struct sockaddr_in *address);
+int open_listener(unsigned how, struct pair_options options, union address *address);
 unsigned how_of(struct pair_options options);
 void close_pair(struct pair *pair);
 void set_blocking(int fd, bool blocking);
@@ -123,7 +125,7 @@ struct received {
 	enum ending ending;
 	int error;
 };
-/* Waits with poll; until `limit` bytes, the end, or the deadline without any. */
+/* Until `limit` bytes, a wrong one, the end, or the deadline without any. */
 struct received receive_stream(int fd, uint64_t seed, uint64_t limit);
 void receive_more(int fd, uint64_t seed, uint64_t limit, struct received *so_far);
 /* Ends the check unless exactly `bytes` came, in order, and ended so. */
@@ -132,7 +134,11 @@ void expect_received(const struct received *got, uint64_t bytes, enum ending end
 /* All at once, or the check ends: for what a budget and the buffers hold. */
 void send_stream(int fd, uint64_t seed, uint64_t offset, size_t size);
 size_t random_below(size_t bound);
+/* False when the deadline came first. */
 bool await(int fd, short events);
+/* Looks again and again instead: some kernels crash when redirected bytes are polled for
+ * (RHEL 8.1). */
+void never_poll(void);
 bool readable_now(int fd);
 
 /* reader.c: a thread that reads blocking */

@@ -71,6 +71,7 @@ void check_half_close(void)
 
 void check_close_after_write(void)
 {
+	never_poll();
 	for (int i = 0; i < 20; i++) {
 		struct pair pair = guarded_pair();
 		size_t size = 200000 + random_below(400000);

@@ -10,7 +10,8 @@
 #include "contract.h"
 #include "groups.h"
 
-#define MAX_CHECKS 64
+#define MAX_CHECKS   64
+#define MAX_DEADLINE 6
 
 struct settings settings;
 
@@ -244,7 +245,12 @@ int main(int argc, char **argv)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	enter(netns, cgroup);
 	slowest = slowest_wake_up();
-	settings.deadline = (0.5 + 30 * slowest) * patience;
+	settings.deadline = 0.5 + 30 * slowest;
+	/* An emulated machine under load: what comes late there comes within seconds, not minutes.
+	 */
+	if (settings.deadline > MAX_DEADLINE)
+		settings.deadline = MAX_DEADLINE;
+	settings.deadline *= patience;
 	printf("{\"slowestWakeUpMs\":%.3f,\"deadlineMs\":%.0f}\n", slowest * 1000,
 	       settings.deadline * 1000);
 	fflush(stdout);

@@ -25,32 +25,54 @@ static void set_buffers(int fd, int buffer)
 	set_int(fd, SOL_SOCKET, SO_RCVBUF, buffer);
 }
 
-/* On a free port of the address that tells the programs what to do. */
-int open_listener(unsigned how, struct pair_options options, struct sockaddr_in *address)
+static socklen_t address_of(unsigned how, struct pair_options options, union address *address)
 {
-	socklen_t size = sizeof(*address);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, options.protocol);
+	uint32_t v4 = htonl(0x7f540001 | how << 8);
 
-	*address = (struct sockaddr_in){
-		.sin_family = AF_INET,
-		.sin_addr.s_addr = htonl(0x7f540001 | how << 8),
-	};
+	memset(address, 0, sizeof(*address));
+	if (options.mapped) {
+		address->v6.sin6_family = AF_INET6;
+		address->v6.sin6_addr.s6_addr16[5] = 0xffff;
+		address->v6.sin6_addr.s6_addr32[3] = v4;
+		return sizeof(address->v6);
+	}
+	address->v4.sin_family = AF_INET;
+	address->v4.sin_addr.s_addr = v4;
+	return sizeof(address->v4);
+}
+
+static int open_socket(struct pair_options options)
+{
+	int fd = socket(options.mapped ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC,
+			options.protocol);
+
+	if (fd < 0)
+		untested("socket");
 	set_buffers(fd, options.buffer);
-	if (fd < 0 || bind(fd, (struct sockaddr *)address, size) || listen(fd, 64) ||
-	    getsockname(fd, (struct sockaddr *)address, &size))
+	return fd;
+}
+
+/* On a free port of the address that tells the programs what to do. */
+int open_listener(unsigned how, struct pair_options options, union address *address)
+{
+	socklen_t size = address_of(how, options, address);
+	int fd = open_socket(options);
+
+	if (bind(fd, &address->any, size) || listen(fd, 64) ||
+	    getsockname(fd, &address->any, &size))
 		untested("no listener");
 	return fd;
 }
 
 struct pair open_pair(struct pair_options options)
 {
-	struct sockaddr_in address;
+	union address address;
 	struct pair pair = {.how = how_of(options)};
 	int listener = open_listener(pair.how, options, &address);
 
-	pair.client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, options.protocol);
-	set_buffers(pair.client, options.buffer);
-	if (connect(pair.client, (struct sockaddr *)&address, sizeof(address)))
+	pair.client = open_socket(options);
+	if (connect(pair.client, &address.any,
+		    options.mapped ? sizeof(address.v6) : sizeof(address.v4)))
 		untested("connect");
 	/* Accepted before anything is sent: both ends are where they belong by then. */
 	pair.server = accept4(listener, NULL, NULL, SOCK_CLOEXEC);

@@ -10,10 +10,21 @@ size_t random_below(size_t bound)
 	return stream_word(7, state++) % bound;
 }
 
+static bool looks_again;
+
+void never_poll(void)
+{
+	looks_again = true;
+}
+
 bool await(int fd, short events)
 {
 	struct pollfd wait = {.fd = fd, .events = events};
 
+	if (looks_again) {
+		usleep(200);
+		return true;
+	}
 	return io_poll(&wait, 1, settings.deadline) > 0 && wait.revents;
 }
 
@@ -48,6 +59,9 @@ void receive_more(int fd, uint64_t seed, uint64_t limit, struct received *got)
 
 		if (count > 0) {
 			compare(bytes, count, seed, got);
+			/* Whatever else comes: this is wrong already. */
+			if (got->wrong != UINT64_MAX)
+				return;
 			deadline = now_seconds() + settings.deadline;
 		} else if (count == 0) {
 			got->ending = END_EOF;

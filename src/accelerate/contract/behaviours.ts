@@ -27,7 +27,8 @@ export interface Behaviour {
 export const behaviours = [
   {
     name: "byte-order",
-    checked: "short messages both ways, and a stream longer than the budget, whose rest comes by TCP",
+    checked:
+      "short messages both ways, also on sockets that came late into the map; a stream that changes between redirection and TCP",
     need: "any",
   },
   {
@@ -44,7 +45,11 @@ export const behaviours = [
     checked: "a reader that does not read: the sender waits after budget and buffers, and is told when it may go on",
     need: "any",
   },
-  { name: "poll", checked: "poll and select wake for redirected bytes and for the end", need: "any" },
+  {
+    name: "poll",
+    checked: "poll and select wake for redirected bytes, also who slept before the map, and for the end",
+    need: "any",
+  },
   { name: "epoll-level", checked: "level-triggered epoll: every message, what is left of it, the end", need: "any" },
   { name: "epoll-edge", checked: "edge-triggered epoll: every message, room to write", need: "any" },
   {

@@ -51,23 +51,26 @@ export async function runChecks(
   const ids = maps === undefined ? [] : ["--sockets", String(maps.sockets), "--counts", String(maps.counts)];
   const patience = process.env["SHUNT_PATIENCE"] ?? "1";
   const argv = ["--netns", netns, "--cgroup", cgroup, ...ids, "--patience", patience, ...args, ...names];
-  const child = spawn(CONTRACT_PROGRAM, argv, { stdio: ["pipe", "pipe", "pipe"] });
-  const stop = (): void => void child.kill("SIGKILL");
-  signal?.addEventListener("abort", stop, { once: true });
   const results = new Map<BehaviourName, CheckResult>();
-  createInterface({ input: child.stdout }).on("line", (text) => {
-    const line = JSON.parse(text) as Line;
-    if ("name" in line) results.set(line.name, { result: line.result, detail: line.detail });
-    if (!("armed" in line)) return;
-    onArmed?.();
-    child.stdin.end();
-  });
   let complaint = "";
-  child.stderr.on("data", (chunk: Buffer) => {
-    complaint += chunk.toString();
-  });
-  child.stdin.on("error", () => {});
+  let stop = (): void => {};
   try {
+    // Throws by itself for what the operating system refuses at once.
+    const child = spawn(CONTRACT_PROGRAM, argv, { stdio: ["pipe", "pipe", "pipe"] });
+    stop = (): void => void child.kill("SIGKILL");
+    signal?.addEventListener("abort", stop, { once: true });
+    createInterface({ input: child.stdout }).on("line", (text) => {
+      const line = parseLine(text);
+      if (line === undefined) return;
+      if ("name" in line) results.set(line.name, { result: line.result, detail: line.detail });
+      if (!("armed" in line)) return;
+      onArmed?.();
+      child.stdin.end();
+    });
+    child.stderr.on("data", (chunk: Buffer) => {
+      complaint += chunk.toString();
+    });
+    child.stdin.on("error", () => {});
     const [status, killer] = (await once(child, "close")) as [number | null, string | null];
     signal?.throwIfAborted();
     if (status === 0) return results;
@@ -80,5 +83,14 @@ export async function runChecks(
     throw new ContractError("ERR_CONTRACT_PROGRAM", `${CONTRACT_PROGRAM} could not be started`, { cause: error });
   } finally {
     signal?.removeEventListener("abort", stop);
+  }
+}
+
+/** Undefined for what a program that was killed has not written to its end. */
+function parseLine(text: string): Line | undefined {
+  try {
+    return JSON.parse(text) as Line;
+  } catch {
+    return undefined;
   }
 }

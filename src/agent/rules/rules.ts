@@ -3,8 +3,8 @@
 import type { RulesOptions, RulesWorkload } from "../../config/command-options.ts";
 import type { RulesBackendName, RulesReport, WorkloadReport } from "../../config/formats/rules.ts";
 import { formatTarget } from "../../config/model.ts";
-import type { Drift } from "../../intercept/backend.ts";
-import { BACKENDS, type RulesBackend } from "../../intercept/backends.ts";
+import type { Backend, Drift } from "../../intercept/backend.ts";
+import { BACKENDS } from "../../intercept/backends.ts";
 import { istioChains } from "../../intercept/istio-iptables/rules-backend.ts";
 import type { InterceptSpec } from "../../intercept/spec.ts";
 import { silentLogger } from "../../util/log.ts";
@@ -25,7 +25,7 @@ interface Job {
   readonly workload: RulesWorkload;
   readonly spec: InterceptSpec;
   readonly name: RulesBackendName;
-  readonly backend: RulesBackend;
+  readonly backend: Pick<Backend, "plan" | "render" | "apply" | "verify" | "findOurs">;
   readonly plan: unknown;
 }
 

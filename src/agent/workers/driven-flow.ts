@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { FlowDriver, FlowState, SocketEnds } from "../../accelerate/flow-driver.ts";
+import type { FlowDriver, FlowState, SocketEnds, SocketReader } from "../../accelerate/flow-driver.ts";
 import type { AcceleratedFlow, Accelerator, CarriedPast } from "../../proxy/acceleration.ts";
 import type { Direction } from "../../proxy/original-destination.ts";
 
@@ -19,6 +19,8 @@ export function acceleratorFor(direction: Direction, driver: FlowDriver): Accele
             applicationsEnds(near, destination),
             outer,
             driver,
+            // A listener is known by its port.
+            direction === "outbound" ? 0 : destination.port,
           ),
   };
 }
@@ -39,26 +41,37 @@ class DrivenFlow implements AcceleratedFlow {
   readonly #candidates: readonly SocketEnds[];
   readonly #outer: SocketEnds;
   readonly #driver: FlowDriver;
+  readonly #servicePort: number;
+  #reader: SocketReader | undefined;
   #app: SocketEnds | undefined;
   #last: FlowState | undefined;
   /** Calls of `advance` to let pass: twice as many after each that came to nothing. */
   #pause = 1;
   #waiting = 0;
+  #wasEnrolled = false;
   #done = false;
 
-  constructor(side: "client" | "server", candidates: readonly SocketEnds[], outer: SocketEnds, driver: FlowDriver) {
+  constructor(
+    side: "client" | "server",
+    candidates: readonly SocketEnds[],
+    outer: SocketEnds,
+    driver: FlowDriver,
+    servicePort: number,
+  ) {
     this.#side = side;
     this.#candidates = candidates;
     this.#outer = outer;
     this.#driver = driver;
+    this.#servicePort = servicePort;
   }
 
   advance(): void {
     if (this.#done || this.#waiting-- > 0) return;
     const before = this.#last?.state;
-    const { state } = this.#ask();
+    const { state } = this.#findReader(this.#ask());
     if (state === before) this.#pause = Math.min(2 * this.#pause, LONGEST_PAUSE);
     this.#waiting = this.#pause - 1;
+    this.#wasEnrolled ||= state === "enrolled";
     this.#done = state === "enrolled" || state === "never";
   }
 
@@ -73,7 +86,7 @@ class DrivenFlow implements AcceleratedFlow {
 
   hasUnread(): boolean {
     // Nothing was redirected to a socket that was never enrolled.
-    return this.#last?.state === "enrolled" && this.#ask().hasUnread;
+    return this.#wasEnrolled && this.#ask().hasUnread;
   }
 
   end(): { readonly carried: CarriedPast; readonly reason: string } {
@@ -85,6 +98,19 @@ class DrivenFlow implements AcceleratedFlow {
       return { carried, reason: own?.reason ?? last.reason };
     }
     return { carried, reason: last?.reason ?? "short" };
+  }
+
+  /** Where nothing but its unknown reader keeps the socket out of the map. */
+  #findReader(answer: FlowState): FlowState {
+    if (answer.reason !== "reader-unknown") return answer;
+    const verdict = this.#driver.judgeReader(answer, this.#servicePort);
+    if (verdict.allowed) {
+      this.#reader = { inode: answer.inode, pid: verdict.pid };
+      return this.#ask();
+    }
+    const refused = this.#driver.refuse(this.#side, answer.flow, verdict.reason);
+    this.#last = refused;
+    return refused;
   }
 
   #ask(): FlowState {
@@ -102,6 +128,6 @@ class DrivenFlow implements AcceleratedFlow {
 
   #askFor(app: SocketEnds | undefined): FlowState {
     if (!app) throw new TypeError("a connection has two ends");
-    return this.#driver.advance(this.#side, app, this.#outer, this.#last?.flow ?? 0n);
+    return this.#driver.advance(this.#side, app, this.#outer, this.#last?.flow ?? 0n, this.#reader);
   }
 }

@@ -16,6 +16,7 @@ import { type Hook, type HookObject, hooksFor, type Needs, type Position, STAND_
 import { LocalAddresses } from "./local-addresses.ts";
 import { PinDirectory } from "./pins.ts";
 import { drift } from "./scope-drift.ts";
+import { socketsMayBeTagged } from "./socket-tags.ts";
 
 /** Maps that the objects of an instance share. */
 const SHARED = [
@@ -68,6 +69,7 @@ export class EbpfInstance implements Disposable {
   readonly localAddresses: LocalAddresses;
   readonly #objects = new Map<HookObject, BpfObject>();
   readonly #attachments: Attachments;
+  #tagged = false;
 
   constructor(options: InstanceOptions) {
     this.options = options;
@@ -135,6 +137,13 @@ export class EbpfInstance implements Disposable {
   /** The programs know the accepting end of a connection by the map `homes` alone. */
   get needsHomes(): boolean {
     return this.#object("sockops").isSelected("tie_original_old");
+  }
+
+  /** Hooks of a cgroup are not met by its sockets, or may soon not be; what is attached at the root is. Never false again. */
+  get tagsReplaceCgroups(): boolean {
+    // Kernels that tell sockops its namespace keep tag and cgroup side by side (5.15 brought both).
+    this.#tagged ||= this.needsHomes && socketsMayBeTagged();
+    return this.#tagged;
   }
 
   /** Takes the hooks away from one cgroup again. */

@@ -304,7 +304,9 @@ export class WorkloadScope implements InterceptionPart {
       dns: outbound !== undefined && outbound.dns.kind !== "off",
       externalProxy: proxy.external,
     };
-    if (target.kind === "cgroup") return ["cgroup", target.path, needs];
+    if (target.kind === "cgroup" && !this.#instance.tagsReplaceCgroups) return ["cgroup", target.path, needs];
+    // The programs ask for the cgroup of the process, which the root's meet as well.
+    if (target.kind === "cgroup") return ["cgroup", this.#instance.options.cgroupRoot, needs];
     return ["root", this.#instance.options.cgroupRoot, needs];
   }
 }

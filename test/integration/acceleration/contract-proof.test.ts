@@ -81,6 +81,11 @@ describe("every check", () => {
   });
 });
 
+it("a check that does not exist is no verdict on the kernel", async () => {
+  const unknown = "byte-disorder" as BehaviourName;
+  await expect(bed.plain([unknown])).rejects.toThrow(/status 2: shunt-contract: CHECK byte-disorder: is not known/);
+});
+
 it.each(proofsOf((proof) => ("fault" in proof ? proof.fault : undefined)))(
   "%s fails where there is the fault %s",
   async (name, fault, says) => {

@@ -11,8 +11,8 @@ import { patienceMs } from "../../support/inbox.ts";
 import type { Mode } from "../../support/modes.ts";
 import { namespaceState, tracesOf } from "../../support/namespace-state.ts";
 import { NetLab } from "../../support/net-lab.ts";
-import { type AgentFile, ShuntAgent, shunt } from "../../support/shunt.ts";
-import { CHANGING_CALLS, type ChangingCall, SystemCallKiller } from "../../support/system-call-killer.ts";
+import { type AgentFile, runCommand, ShuntAgent, shunt, shuntArgv } from "../../support/shunt.ts";
+import { CHANGING_CALLS, type ChangingCall, killedBefore, SystemCallKiller } from "../../support/system-call-killer.ts";
 
 const STEP = Number(process.env["SHUNT_CRASH_STEP"] ?? "0");
 const MOST = 1_000;
@@ -127,4 +127,25 @@ describe.skipIf(missing !== undefined)(`an agent that is killed between two syst
       expect(turn).toBeGreaterThan(1);
     },
   );
+
+  it("or a command that applies by eBPF without an agent, leaves what the next one completes, or takes away", {
+    timeout: patienceMs(60_000),
+  }, async () => {
+    using lab = new NetLab("crash");
+    const before = await namespaceState(lab);
+    const words = (action: string): string[] => ["rules", action, "--netns", lab.client.path, "--name", "web"];
+    for (const nth of [40, 150]) {
+      const cut = await runCommand(killedBefore("bpf", nth, shuntArgv([...words("apply"), "--backend", "ebpf"])));
+      expect(cut.signal, cut.stderr).toBe("SIGKILL");
+      if (nth > 100) {
+        expect(await shunt([...words("apply"), "--backend", "ebpf"])).toMatchObject({ status: 0 });
+        expect(await shunt([...words("verify"), "--backend", "ebpf"])).toMatchObject({ status: 0 });
+        expect(await runCommand(killedBefore("unlink", 9, shuntArgv(words("remove"))))).toMatchObject({
+          signal: "SIGKILL",
+        });
+      }
+      expect(await shunt(words("remove"))).toMatchObject({ status: 0 });
+      expect(await namespaceState(lab)).toEqual(before);
+    }
+  });
 });

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { TRAFFIC_OPTIONS } from "../../../src/cli/command-table.ts";
-import type { ExecOptions, RunOptions } from "../../../src/config/command-options.ts";
+import type { ExecOptions, ProbeOptions, RunOptions } from "../../../src/config/command-options.ts";
 import type { ProbeReport } from "../../../src/config/formats/probe.ts";
 import type { AgentConfig } from "../../../src/config/model.ts";
 import { temporaryFolder } from "../../support/admin-fixture.ts";
@@ -304,6 +304,33 @@ describe("probe", () => {
 
   it("prints the report as it is with --json", async () => {
     expect(JSON.parse((await shunt(["probe", "--json"], probing("mixed"))).out)).toEqual(report);
+  });
+
+  it("tries the contract only when asked, and tells each behaviour with what was seen", async () => {
+    const asked: ProbeOptions[] = [];
+    const contract: ProbeReport["contract"] = {
+      acceleration: "splice-only",
+      behaviours: {
+        "byte-order": { verdict: "ok", detail: "450 messages" },
+        sendfile: { verdict: "broken", detail: "a file: byte 7 is not the one that was sent" },
+      },
+    };
+    const actions = {
+      probeMachine: async (options: ProbeOptions) => {
+        asked.push(options);
+        return options.contract ? { ...report, contract } : report;
+      },
+    };
+    const { out } = await shunt(["probe", "--contract"], { actions });
+    expect(out).toMatch(/^acceleration +splice-only$/m);
+    expect(out).toMatch(/^BEHAVIOUR +VERDICT +SEEN$/m);
+    expect(out).toMatch(/^sendfile +broken +a file: byte 7 is not the one that was sent$/m);
+    expect((await shunt(["probe"], { actions })).out).not.toMatch(/acceleration|BEHAVIOUR/);
+    expect(JSON.parse((await shunt(["probe", "--contract", "--json"], { actions })).out)).toEqual({
+      ...report,
+      contract,
+    });
+    expect(asked).toEqual([{ contract: true }, { contract: false }, { contract: true }]);
   });
 
   it("ends with 69 when nothing is possible", async () => {

@@ -13,6 +13,7 @@ import {
 import { readKernelList, resolveKernels } from "../../../vm/kernel-list.ts";
 import { releaseOf } from "../../../vm/own-kernel.ts";
 import { formatJunit, formatTable } from "../../../vm/report.ts";
+import { shownColumns } from "../../../vm/results.ts";
 
 const probe: Probe = {
   mode: "iptables",
@@ -134,6 +135,14 @@ describe("the report", () => {
     const table = formatTable([result]);
     for (const line of ["| auto | **FAILED** |", "| `sockops` | no |", "- old, `sockops`: EINVAL", "With qemu 7.2.0."])
       expect(table).toContain(line);
+  });
+
+  it("tells by itself which columns it has", () => {
+    const open = "<!-- the table of npm run test:vm -->";
+    expect(
+      shownColumns(`# Kernels\n\n| a | b |\n${open}\n\n${formatTable([result, { ...result, name: "host" }])}`),
+    ).toEqual(["old", "host"]);
+    expect(shownColumns(`${open}\n`)).toEqual([]);
   });
 
   it("as JUnit is well-formed whatever a guest printed", () => {

@@ -12,7 +12,7 @@ const WITHOUT = {
   any: "`off`",
   application: "`splice-only`",
   receiver: "`asymmetric`",
-  readers: "such programs get no redirected bytes",
+  readers: "such programs are left alone",
   nothing: "nothing",
 } as const;
 

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What a socket itself tells of how its program reads: whether it can bear redirected bytes. */
+#ifndef SHUNT_READER_H
+#define SHUNT_READER_H
+
+#include <bpf/bpf_core_read.h>
+#include "types.h"
+#include "kernel.h"
+
+/* include/uapi/asm-generic/fcntl.h; sparc and mips have others, and are not supported. */
+#define O_NONBLOCK 04000
+/* Low bits of sk_user_data that are flags (include/net/sock.h). */
+#define USER_DATA_FLAGS 7UL
+
+static __always_inline int is_non_blocking(const struct sock *sk)
+{
+	return (BPF_CORE_READ(sk, sk_socket, file, f_flags) & O_NONBLOCK) != 0;
+}
+
+#define SOCKET_FLAG(flag) (1UL << bpf_core_enum_value(enum sock_flags, flag))
+
+/*
+ * What the program has asked of its socket that redirected bytes do not honour. The socket's own
+ * state tells it, also of options set before acceleration was switched on.
+ */
+static __always_inline enum accel_reason unbearable_option(const struct sock *sk)
+{
+	__u64 flags = BPF_CORE_READ(sk, __sk_common.skc_flags);
+
+	if (flags & SOCKET_FLAG(SOCK_ZEROCOPY))
+		return ACCEL_REASON_ZERO_COPY;
+	if (flags & SOCKET_FLAG(SOCK_URGINLINE))
+		return ACCEL_REASON_URGENT_INLINE;
+	if (flags & SOCKET_FLAG(SOCK_RCVTSTAMP) || BPF_CORE_READ_BITFIELD_PROBED(sk, sk_tsflags))
+		return ACCEL_REASON_TIMESTAMPS;
+	if (BPF_CORE_READ(sk, sk_peek_off) >= 0)
+		return ACCEL_REASON_PEEK_OFFSET;
+	if (BPF_CORE_READ((struct inet_connection_sock *)sk, icsk_ulp_ops))
+		return ACCEL_REASON_UPPER_PROTOCOL;
+	return ACCEL_REASON_NONE;
+}
+
+static __always_inline int has_low_water(const struct sock *sk)
+{
+	return BPF_CORE_READ(sk, sk_rcvlowat) > 1;
+}
+
+/* Redirected bytes wait to be read. */
+static __always_inline int has_redirected(const struct sock *sk)
+{
+	struct sk_psock *psock =
+		(struct sk_psock *)((__u64)BPF_CORE_READ(sk, sk_user_data) & ~USER_DATA_FLAGS);
+
+	if (!psock)
+		return 0;
+	return (__u64)BPF_CORE_READ(psock, ingress_msg.next) !=
+	       (__u64)psock + bpf_core_field_offset(struct sk_psock, ingress_msg);
+}
+
+#endif
