@@ -240,7 +240,7 @@ static __always_inline int has_unread(struct bpf_sock *app)
 {
 	struct tcp_sock *tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(app);
 
-	return tp && has_redirected((struct sock *)tp);
+	return tp && first_redirected((struct sock *)tp) != 0;
 }
 
 static __always_inline int is_final(enum accel_reason reason)
@@ -274,6 +274,7 @@ static __always_inline void advance_end(struct accel_request *request, struct bp
 		own->sent = start->sent;
 		own->read = start->read;
 		own->reader = request->reader;
+		own->inode = request->inode;
 		own->state = ACCEL_STATE_READY;
 	}
 	if (peer->state != ACCEL_STATE_READY && peer->state != ACCEL_STATE_ENROLLED) {
@@ -343,10 +344,8 @@ static __always_inline void refuse_end(struct accel_request *request)
 	if (!flow)
 		return;
 	own = &flow->ends[request->side == ACCEL_SIDE_SERVER];
-	if (own->state != ACCEL_STATE_ENROLLED) {
-		own->state = ACCEL_STATE_NEVER;
-		own->reason = request->reason;
-	}
+	own->state = ACCEL_STATE_NEVER;
+	own->reason = request->reason;
 	request->state = own->state;
 	request->reason = own->reason;
 }

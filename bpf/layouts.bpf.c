@@ -11,5 +11,6 @@
 enum workload_flag layout_workload_flag;
 enum owner_flag layout_owner_flag;
 struct accel_request layout_accel_request;
+struct look_request layout_look_request;
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

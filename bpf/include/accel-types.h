@@ -63,6 +63,14 @@ enum accel_reason {
 	ACCEL_REASON_MAX,
 };
 
+/* What was unread in a socket when it was looked at last. */
+struct unread_look {
+	__u64 first;	/* address of the first redirected message in its queue; 0: none waits */
+	__u64 came;	/* bytes redirected to it by then */
+	__u32 waiting;	/* memory of what waited */
+	__u32 repeated; /* looks in a row that have found the very same */
+};
+
 /* One application's socket in a flow, and what has been sent from it. */
 struct accel_end {
 	struct socket_key key;
@@ -78,6 +86,8 @@ struct accel_end {
 	__u64 over_budget;	   /* of these because the reader had budget bytes unread */
 	__u32 open;		   /* the last message was redirected */
 	__u32 reader;		   /* process that reads from it */
+	__u64 inode;		   /* of the socket */
+	struct unread_look look;
 };
 
 struct accel_flow {
@@ -95,7 +105,24 @@ struct socket_opener {
 enum accel_action {
 	ACCEL_ACTION_ADVANCE, /* as far as the sockets allow */
 	ACCEL_ACTION_LEAVE,   /* this side's proxy is done */
-	ACCEL_ACTION_REFUSE,  /* the socket stays out of the map, for `reason` */
+	ACCEL_ACTION_REFUSE,  /* nothing is redirected to the socket from now on, for `reason` */
+};
+
+/* A reader that has not read from a socket for some looks; value of accel_stale, key is the inode.
+ */
+struct stale_reader {
+	__u64 flow;
+	__u32 side;
+	__u32 pid;
+	__u32 looks; /* in a row, without a byte read */
+	__u32 round; /* in which this was written */
+};
+
+/* What the agent tells the program `look`, in place of a packet. */
+struct look_request {
+	__u8 ethernet[16];
+	__u32 round;
+	__u32 looks; /* fewer are not told */
 };
 
 /* What a proxy asks of the program `advance`, and what it answers, in place of a packet. */

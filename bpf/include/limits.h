@@ -14,6 +14,7 @@
 #define MAX_DATAGRAMS	    32768
 #define MAX_ACCEL_FLOWS	    65536
 #define MAX_ACCEL_WITHDRAWN 4096
+#define MAX_ACCEL_STALE	    4096
 #define EVENT_BYTES	    (1 << 18)
 
 /* Listeners of one workload: two generations of two families of a reuseport group. */

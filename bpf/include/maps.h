@@ -232,4 +232,12 @@ struct {
 	__type(value, __u32);
 } accel_withdrawn SEC(".maps");
 
+/* Readers that leave redirected bytes unread, by the inode of their socket. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_ACCEL_STALE);
+	__type(key, __u64);
+	__type(value, struct stale_reader);
+} accel_stale SEC(".maps");
+
 #endif

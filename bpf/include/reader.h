@@ -45,16 +45,18 @@ static __always_inline int has_low_water(const struct sock *sk)
 	return BPF_CORE_READ(sk, sk_rcvlowat) > 1;
 }
 
-/* Redirected bytes wait to be read. */
-static __always_inline int has_redirected(const struct sock *sk)
+/* Address of the first redirected message that waits to be read, 0 where none does. */
+static __always_inline __u64 first_redirected(const struct sock *sk)
 {
 	struct sk_psock *psock =
 		(struct sk_psock *)((__u64)BPF_CORE_READ(sk, sk_user_data) & ~USER_DATA_FLAGS);
+	__u64 first;
 
 	if (!psock)
 		return 0;
-	return (__u64)BPF_CORE_READ(psock, ingress_msg.next) !=
-	       (__u64)psock + bpf_core_field_offset(struct sk_psock, ingress_msg);
+	first = (__u64)BPF_CORE_READ(psock, ingress_msg.next);
+	return first == (__u64)psock + bpf_core_field_offset(struct sk_psock, ingress_msg) ? 0
+											   : first;
 }
 
 #endif

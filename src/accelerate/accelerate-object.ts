@@ -13,8 +13,14 @@ export function openAccelerateObject(): BpfObject {
   return BpfObject.open(pathOf("accelerate"));
 }
 
+/** The object of bpf/watch.bpf.c, not loaded yet. */
+export function openWatchObject(): BpfObject {
+  return BpfObject.open(pathOf("watch"));
+}
+
 interface Layouts {
   readonly request: Codec<Structs["accel_request"]>;
+  readonly look: Codec<Structs["look_request"]>;
   readonly flows: MapCodec;
   readonly withdrawn: MapCodec;
 }
@@ -33,6 +39,6 @@ export function accelerateLayouts(): Layouts {
     return codec;
   };
   const [flows, withdrawn] = [codecOf("accel_flows"), codecOf("accel_withdrawn")];
-  layouts = { request: declared.struct("accel_request"), flows, withdrawn };
+  layouts = { request: declared.struct("accel_request"), look: declared.struct("look_request"), flows, withdrawn };
   return layouts;
 }

@@ -2,11 +2,14 @@
 import { closeSync, openSync } from "node:fs";
 import { AttachType } from "../bpf/attach-type.ts";
 import type { BpfObject } from "../bpf/bpf-object.ts";
-import type { AccelFlow } from "../bpf/generated/types.ts";
+import { type AccelFlow, accelSides } from "../bpf/generated/types.ts";
+import { MapPool } from "../bpf/map-pool.ts";
 import type { NativeLink } from "../native/addon.ts";
 import { check } from "../native/status.ts";
 import { openAccelerateObject } from "./accelerate-object.ts";
 import type { AccelerationSource } from "./acceleration-source.ts";
+import { runAdvance } from "./advance-request.ts";
+import { ReaderWatch, type WithdrawnProgram } from "./reader/reader-watch.ts";
 
 export interface NamespacePolicy {
   /** Of the network namespace. */
@@ -21,6 +24,8 @@ export interface NamespacePolicy {
  */
 export class AccelerationPrograms implements Disposable {
   readonly #object: BpfObject;
+  readonly #maps = new MapPool();
+  readonly #watch: ReaderWatch;
   readonly #link: NativeLink;
   readonly #allowed = new Set<bigint>();
   #hasStreamVerdict = false;
@@ -34,7 +39,8 @@ export class AccelerationPrograms implements Disposable {
   constructor(cgroupRoot: string) {
     this.#object = openAccelerateObject();
     try {
-      this.#object.load();
+      this.#object.load({ pool: this.#maps });
+      this.#watch = new ReaderWatch(this.#maps);
       this.#attach("steer", AttachType.SkMsgVerdict);
       const directory = openSync(cgroupRoot, "r");
       try {
@@ -45,6 +51,7 @@ export class AccelerationPrograms implements Disposable {
       }
     } catch (error) {
       this.#object.close();
+      this.#maps.close();
       throw error;
     }
   }
@@ -95,6 +102,16 @@ export class AccelerationPrograms implements Disposable {
     yield* this.#object.map("accel_flows").entries();
   }
 
+  /**
+   * Once in a second: programs that have turned out to leave redirected bytes unread while they run. Nothing is
+   * redirected to them any more.
+   */
+  watchReaders(): readonly WithdrawnProgram[] {
+    const found = this.#watch.look();
+    if (found.length > 0) this.#refuseWithdrawn();
+    return found;
+  }
+
   [Symbol.dispose](): void {
     this.switchOff(true);
     this.#link.detach();
@@ -102,7 +119,17 @@ export class AccelerationPrograms implements Disposable {
     const sockets = this.#object.nativeMap("accel_socks").fd;
     if (this.#hasStreamVerdict) this.#object.program("pass_stream").detach(sockets, AttachType.SkSkbStreamVerdict);
     this.#object.program("steer").detach(sockets, AttachType.SkMsgVerdict);
+    this.#watch[Symbol.dispose]();
     this.#object.close();
+    this.#maps.close();
+  }
+
+  #refuseWithdrawn(): void {
+    const advance = this.#object.program("advance");
+    for (const [flow, { ends }] of this.flows()) {
+      const sides = accelSides.filter((_, index) => this.#watch.isWithdrawn(ends[index]?.reader ?? 0));
+      for (const side of sides) runAdvance(advance, { action: "refuse", side, flow, reason: "withdrawn" });
+    }
   }
 
   #attach(program: string, type: number): void {

@@ -1,20 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { fstatSync, statSync } from "node:fs";
-import type {
-  AccelAction,
-  AccelFlow,
-  AccelReason,
-  AccelRequest,
-  AccelSide,
-  AccelState,
-  SocketKey,
-} from "../bpf/generated/types.ts";
+import type { AccelFlow, AccelReason, AccelSide, SocketKey } from "../bpf/generated/types.ts";
 import { TypedMap } from "../bpf/typed-map.ts";
 import type { NativeProgram, SocketAddress } from "../native/addon.ts";
 import { loadAddon } from "../native/load-addon.ts";
 import { check } from "../native/status.ts";
 import { accelerateLayouts } from "./accelerate-object.ts";
 import type { AccelerationSource } from "./acceleration-source.ts";
+import { type FlowState, type Question, runAdvance } from "./advance-request.ts";
 import { ReaderCheck, type ReaderVerdict } from "./reader/reader-check.ts";
 import { isWithdrawn } from "./reader/withdrawn.ts";
 
@@ -24,36 +17,14 @@ export interface SocketEnds {
   readonly remote: SocketAddress;
 }
 
-/** Where a flow stands, as the kernel's program has answered. */
-export interface FlowState {
-  /** 0n: the kernel knows none. */
-  readonly flow: bigint;
-  readonly state: AccelState;
-  readonly peerState: AccelState;
-  readonly reason: AccelReason;
-  readonly hasUnread: boolean;
-  /** Of the application's socket, where nothing but its reader keeps it out of the map. */
-  readonly inode: bigint;
-  /** See ReadSocket. */
-  readonly credentials: bigint;
-  readonly opener: number;
-}
-
 /** The process that reads from a socket, by its inode, and may get redirected bytes. */
 export interface SocketReader {
   readonly inode: bigint;
   readonly pid: number;
 }
 
-/** What is asked, besides what is always the same. */
-type Question = Pick<AccelRequest, "flow" | "side"> & { readonly action: AccelAction } & Partial<AccelRequest>;
-
 const AF_INET = 2;
 const AF_INET6 = 10;
-const ETHERNET: readonly number[] = Array.from({ length: 16 }, () => 0);
-
-const NOBODY: SocketKey = { netns: 0n, local: "::", remote: "::", localPort: 0, remotePort: 0, family: AF_INET6 };
-
 /** Asks the program `advance` on behalf of one workload's connections, inside its namespace. */
 export class FlowDriver implements Disposable {
   readonly #source: AccelerationSource;
@@ -126,29 +97,7 @@ export class FlowDriver implements Disposable {
   }
 
   #run(question: Question): FlowState {
-    const { request } = accelerateLayouts();
-    const data = new Uint8Array(request.size);
-    const view = new DataView(data.buffer);
-    const asked: AccelRequest = {
-      ethernet: ETHERNET,
-      app: NOBODY,
-      outer: NOBODY,
-      budget: this.#source.budget,
-      state: "unknown",
-      reason: "none",
-      peerState: "unknown",
-      unread: 0,
-      reader: 0,
-      inode: 0n,
-      credentials: 0n,
-      opener: 0,
-      ...question,
-    };
-    request.encode(view, 0, asked);
-    const run = check(this.#program.testRun({ data, netns: this.#netns }), "BPF_PROG_TEST_RUN", "advance");
-    const answer = request.decode(new DataView(run.data.buffer, run.data.byteOffset, run.data.byteLength), 0);
-    const { flow, state, peerState, reason, inode, credentials, opener } = answer;
-    return { flow, state, peerState, reason, hasUnread: answer.unread !== 0, inode, credentials, opener };
+    return runAdvance(this.#program, { ...question, budget: this.#source.budget }, this.#netns);
   }
 
   #keyOf({ local, remote }: SocketEnds): SocketKey {

@@ -9,6 +9,8 @@ import { findCgroup2 } from "../util/mountinfo.ts";
 import { ShuntError } from "../util/shunt-error.ts";
 import { runContract } from "./acceleration-contract.ts";
 
+const WATCH_INTERVAL_MS = 1_000;
+
 export interface AccelerationState {
   /** `idle`: no workload asks for it; `testing`: the kernel's contract is being tried; `off`: switched off by hand. */
   readonly state: "idle" | "testing" | "on" | "off" | "unavailable";
@@ -29,6 +31,8 @@ export class AgentAcceleration implements Disposable {
   /** A workload wants it whatever the contract says. */
   #trusted = false;
   #offByHand = false;
+  #watch: NodeJS.Timeout | undefined;
+  #withdrawals = 0;
 
   /** `cgroupRoot`: as EbpfOptions. */
   constructor(cgroupRoot: string | undefined, log: Logger) {
@@ -89,8 +93,14 @@ export class AgentAcceleration implements Disposable {
     return { state: "unavailable", reason: `the kernel's contract: ${this.#contract.acceleration} (${broken})` };
   }
 
+  /** Programs that nothing is redirected to any more, because they had left it unread while they ran. */
+  get withdrawals(): number {
+    return this.#withdrawals;
+  }
+
   [Symbol.dispose](): void {
     this.#ending.abort();
+    clearInterval(this.#watch);
     this.#programs?.[Symbol.dispose]();
     this.#programs = undefined;
   }
@@ -101,6 +111,7 @@ export class AgentAcceleration implements Disposable {
     if (cgroupRoot === undefined) throw new ShuntError("ERR_CGROUP_MISSING", "no cgroup2 file system is mounted");
     this.#programs = new AccelerationPrograms(cgroupRoot);
     this.#problem = undefined;
+    this.#watch = setInterval(() => this.#watchReaders(), WATCH_INTERVAL_MS).unref();
     void this.#tryContract();
     return this.#programs;
   }
@@ -117,6 +128,18 @@ export class AgentAcceleration implements Disposable {
       if (this.#ending.signal.aborted) return;
       this.#problem = err instanceof Error ? err.message : String(err);
       this.#log.warn({ err }, "the kernel's contract could not be tried: bytes are copied");
+    }
+  }
+
+  #watchReaders(): void {
+    try {
+      for (const withdrawn of this.#programs?.watchReaders() ?? []) {
+        this.#withdrawals++;
+        this.#log.warn({ ...withdrawn }, "a program leaves redirected bytes unread while it runs: it gets no more");
+      }
+    } catch (err) {
+      this.#log.error({ err }, "readers of redirected bytes are not watched");
+      clearInterval(this.#watch);
     }
   }
 

@@ -52,6 +52,11 @@ export function agentMetrics(agent: Agent, ready: boolean): MetricFamily[] {
       "Connections that have ended, by the way of their bytes and what kept them from a faster one.",
       stats.accelerated.map(({ connections, ...labels }) => ({ labels: { ...labels }, value: connections })),
     ),
+    counter(
+      "shunt_acceleration_withdrawn_total",
+      "Programs that had left redirected bytes unread while they ran, and get no more.",
+      [{ value: agent.acceleration.withdrawals }],
+    ),
     gauge(
       "shunt_worker_running",
       "0 while a worker thread is being replaced.",

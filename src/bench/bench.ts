@@ -12,7 +12,7 @@ import { Interruption } from "./interruption.ts";
 import { possiblePart } from "./lacking-parts.ts";
 import { benchName, removeOrphans } from "./leftovers.ts";
 import { describeMachine } from "./machine.ts";
-import { fullPlan, narrowPlan, type Plan, quickPlan } from "./plan.ts";
+import { fullPlan, narrowPlan, type Plan, paceOf, quickPlan } from "./plan.ts";
 import { Processes } from "./processes.ts";
 import type { BenchReport, Distribution, ResultRow } from "./report.ts";
 import { distributionsOf, rowsOf } from "./results.ts";
@@ -51,7 +51,7 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
         proxies,
         seconds: plan.seconds,
         onProgress: options.onProgress,
-        goesOn: (done, roundSeconds) => goesOn(plan, done, (performance.now() - startedMs) / 1000 + roundSeconds),
+        pace: (done, roundSeconds) => paceOf(plan, done, roundSeconds, (performance.now() - startedMs) / 1000),
       });
       await run.run();
       // Direct is measured in each group for its ratios, and told once for each topology.
@@ -89,8 +89,4 @@ function planOf({ quick, only }: BenchOptions): Plan {
   const plan = only === undefined ? whole : narrowPlan(whole, only);
   if (plan.groups.length > 0) return plan;
   throw new BenchError("ERR_BENCH_PLAN", `--only ${only?.source}: nothing of what is compared has such a name`);
-}
-
-function goesOn({ rounds, budgetSeconds }: Plan, done: number, secondsAfterNext: number): boolean {
-  return done < rounds.least || (done < rounds.most && secondsAfterNext < budgetSeconds);
 }

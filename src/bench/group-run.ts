@@ -17,8 +17,8 @@ export interface GroupSettings extends RigSettings {
   /** Of one measurement. */
   readonly seconds: Plan["seconds"];
   readonly onProgress: (text: string) => void;
-  /** Asked before each round: how many are done, and how long one takes. */
-  readonly goesOn: (rounds: number, roundSeconds: number) => boolean;
+  /** Asked before each round: how many are done, and how long one takes. Undefined when there is to be no more. */
+  readonly pace: (rounds: number, roundSeconds: number) => number | undefined;
 }
 
 interface Ready {
@@ -69,10 +69,13 @@ export class GroupRun implements AsyncDisposable {
     for (const [index, route] of this.#group.routes.entries())
       await this.#try(route, () => this.#prepare(route, index));
     const startedMs = performance.now();
-    const secondsPerRound = (): number => (performance.now() - startedMs) / 1000 / this.#rounds;
-    for (; this.#settings.goesOn(this.#rounds, this.#rounds === 0 ? 0 : secondsPerRound()); this.#rounds++)
+    for (; ; this.#rounds++) {
+      const roundSeconds = this.#rounds === 0 ? 0 : (performance.now() - startedMs) / 1000 / this.#rounds;
+      const pace = this.#settings.pace(this.#rounds, roundSeconds);
+      if (pace === undefined) return;
       for (const { route, load } of turnsOf(this.#group.loads, (load) => this.#routesUnder(load), this.#rounds))
-        await this.#try(route, () => this.#measure(route, load));
+        await this.#try(route, () => this.#measure(route, load, pace));
+    }
   }
 
   #routesUnder(load: Load): readonly Route[] {
@@ -93,12 +96,12 @@ export class GroupRun implements AsyncDisposable {
     }
   }
 
-  async #measure(route: Route, load: Load): Promise<void> {
+  async #measure(route: Route, load: Load, pace: number): Promise<void> {
     const rig = this.#ready.get(route)?.rig;
     // It failed earlier in this round.
     if (rig === undefined) return;
     this.#settings.onProgress(`round ${this.#rounds + 1}: ${routeName(route)} ${loadName(load)}`);
-    const sample = await rig.measure(load, this.#settings.seconds[load.test]);
+    const sample = await rig.measure(load, this.#settings.seconds[load.test] * pace);
     const series = this.#series.find((candidate) => candidate.route === route && candidate.load === load);
     series?.samples.push(sample);
   }

@@ -23,7 +23,7 @@ export interface Group {
 export interface Plan {
   readonly groups: readonly Group[];
   readonly rounds: { readonly least: number; readonly most: number };
-  /** No round begins that would end later than this after the start, once there are enough. */
+  /** No round begins that would end later than this after the start, once there are enough; those before get shorter. */
   readonly budgetSeconds: number;
   /** Of one measurement. */
   readonly seconds: Readonly<Record<Load["test"], number>>;
@@ -56,7 +56,7 @@ export function quickPlan(): Plan {
     groups: [{ routes, loads: loadsOf([SMALL], [1, 16], [1]), includes: () => true }],
     rounds: { least: 3, most: 5 },
     budgetSeconds: 95,
-    seconds: { latency: 0.35, bulk: 0.35, connect: 0.35 },
+    seconds: { latency: 0.5, bulk: 0.3, connect: 0.3 },
   };
 }
 
@@ -78,7 +78,7 @@ export function fullPlan(): Plan {
     groups,
     rounds: { least: 5, most: 5 },
     budgetSeconds: Number.POSITIVE_INFINITY,
-    seconds: { latency: 0.6, bulk: 0.6, connect: 0.5 },
+    seconds: { latency: 0.8, bulk: 0.6, connect: 0.5 },
   };
 }
 
@@ -108,4 +108,21 @@ export function narrowPlan(plan: Plan, pattern: RegExp): Plan {
 function withoutBareDirect(groups: readonly Group[]): readonly Group[] {
   const compared = groups.filter(({ routes }) => routes.length > 1);
   return compared.length > 0 ? compared : groups.slice(0, 1);
+}
+
+/** Shorter measurements tell too little. */
+const LEAST_PACE = 0.4;
+
+/**
+ * How long the measurements of the next round are, as a part of what is planned; undefined when there is to be none.
+ * @param done rounds so far
+ * @param roundSeconds that one takes
+ * @param elapsedSeconds since the start
+ */
+export function paceOf(plan: Plan, done: number, roundSeconds: number, elapsedSeconds: number): number | undefined {
+  const { least, most } = plan.rounds;
+  const left = plan.budgetSeconds - elapsedSeconds;
+  if (done >= least) return done < most && roundSeconds < left ? 1 : undefined;
+  const needed = (least - done) * roundSeconds;
+  return needed <= left ? 1 : Math.max(LEAST_PACE, left / needed);
 }

@@ -14,7 +14,8 @@ import { type Load, loadName, type Route } from "./scenario.ts";
 import { startServers } from "./servers.ts";
 import { startShunt } from "./shunt-hops.ts";
 
-const WARM_UP_SECONDS = 0.15;
+/** Long enough for each path of the kernel; programs that compile themselves while they run need more connections. */
+const WARM_UP_SECONDS = { latency: 0.15, bulk: 0.15, connect: 0.6 } as const;
 
 export interface RigSettings {
   /** Begins the names of all that is made. */
@@ -54,7 +55,7 @@ export class Rig implements AsyncDisposable {
   /** Runs a load that is not counted, and throws unless every connection of it passed every proxy of the route. */
   async warmUp(load: Load): Promise<void> {
     const before = await this.hops.passed();
-    const report = await runLoad(this.#processes, this.#where, load, WARM_UP_SECONDS);
+    const report = await runLoad(this.#processes, this.#where, load, WARM_UP_SECONDS[load.test]);
     const expected = report.opened * this.route.proxies;
     const deadline = performance.now() + 2_000;
     let passed = 0;

@@ -16,3 +16,8 @@ export function startOf(pid: number): number {
   const uptime = Number(readFileSync("/proc/uptime", "latin1").split(" ")[0]);
   return Date.now() - uptime * 1_000 + ticks * TICK_MS;
 }
+
+/** System calls' CPU time that a process has used with all its threads, in milliseconds. Throws where it is gone. */
+export function systemTimeOf(pid: number): number {
+  return Number(fieldsOf(pid)[12]) * TICK_MS;
+}

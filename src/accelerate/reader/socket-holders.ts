@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { readdirSync, readlinkSync } from "node:fs";
+import { readdirSync } from "node:fs";
+import { linkOf } from "./proc-link.ts";
 
 /** Of all processes together, in one search; a node has fewer. */
 const MOST_LINKS = 500_000;
@@ -36,13 +37,4 @@ function holds(pid: number, inode: bigint, budget: { links: number }): boolean {
     if (linkOf(`/proc/${pid}/fd/${fd}`) === wanted) return true;
   }
   return false;
-}
-
-/** Undefined where it is gone. */
-function linkOf(path: string): string | undefined {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return undefined;
-  }
 }

@@ -9,6 +9,11 @@ export function isWithdrawn(map: Withdrawn, executable: FileIdentity): boolean {
   return map.get(keyOf(executable)) !== undefined;
 }
 
+/** For all threads that have the map. False where it was so already. */
+export function withdraw(map: Withdrawn, executable: FileIdentity): boolean {
+  return map.add(keyOf(executable), 1);
+}
+
 function keyOf(executable: FileIdentity): bigint {
   return createHash("sha256").update(executable).digest().readBigUInt64LE();
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { FlowDriver, FlowState, SocketEnds, SocketReader } from "../../accelerate/flow-driver.ts";
+import type { FlowState } from "../../accelerate/advance-request.ts";
+import type { FlowDriver, SocketEnds, SocketReader } from "../../accelerate/flow-driver.ts";
 import type { AcceleratedFlow, Accelerator, CarriedPast } from "../../proxy/acceleration.ts";
 import type { Direction } from "../../proxy/original-destination.ts";
 

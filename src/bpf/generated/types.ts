@@ -139,7 +139,7 @@ export const workloadFlag = {
   CLIENT_SOURCE: 1048576,
 } as const;
 
-/** struct accel_end, 120 bytes. */
+/** struct accel_end, 152 bytes. */
 export interface AccelEnd {
   readonly key: SocketKey;
   readonly socket: bigint;
@@ -154,9 +154,11 @@ export interface AccelEnd {
   readonly overBudget: bigint;
   readonly open: number;
   readonly reader: number;
+  readonly inode: bigint;
+  readonly look: UnreadLook;
 }
 
-/** struct accel_flow, 248 bytes. */
+/** struct accel_flow, 312 bytes. */
 export interface AccelFlow {
   readonly ends: readonly AccelEnd[];
   readonly budget: number;
@@ -258,6 +260,13 @@ export interface LocalKey {
   readonly address: string;
 }
 
+/** struct look_request, 24 bytes. */
+export interface LookRequest {
+  readonly ethernet: readonly number[];
+  readonly round: number;
+  readonly looks: number;
+}
+
 /** struct lookup_self, 16 bytes. */
 export interface LookupSelf {
   readonly netns: bigint;
@@ -343,6 +352,23 @@ export interface SocketStart {
   readonly side: number;
 }
 
+/** struct stale_reader, 24 bytes. */
+export interface StaleReader {
+  readonly flow: bigint;
+  readonly side: number;
+  readonly pid: number;
+  readonly looks: number;
+  readonly round: number;
+}
+
+/** struct unread_look, 24 bytes. */
+export interface UnreadLook {
+  readonly first: bigint;
+  readonly came: bigint;
+  readonly waiting: number;
+  readonly repeated: number;
+}
+
 /** struct workload, 64 bytes. */
 export interface Workload {
   readonly netns: bigint;
@@ -374,6 +400,7 @@ export interface Structs {
   readonly interface_key: InterfaceKey;
   readonly listener_key: ListenerKey;
   readonly local_key: LocalKey;
+  readonly look_request: LookRequest;
   readonly lookup_self: LookupSelf;
   readonly netns_question: NetnsQuestion;
   readonly original: Original;
@@ -385,6 +412,8 @@ export interface Structs {
   readonly socket_key: SocketKey;
   readonly socket_opener: SocketOpener;
   readonly socket_start: SocketStart;
+  readonly stale_reader: StaleReader;
+  readonly unread_look: UnreadLook;
   readonly workload: Workload;
 }
 
@@ -394,6 +423,7 @@ export interface Maps {
   readonly accel_netns: { readonly key: bigint; readonly value: number };
   readonly accel_openers: { readonly key: number; readonly value: SocketOpener };
   readonly accel_socks: { readonly key: SocketKey; readonly value: bigint };
+  readonly accel_stale: { readonly key: bigint; readonly value: StaleReader };
   readonly accel_starts: { readonly key: number; readonly value: SocketStart };
   readonly accel_withdrawn: { readonly key: bigint; readonly value: number };
   readonly cgroup_slots: { readonly key: bigint; readonly value: number };

@@ -5,10 +5,11 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from "vitest";
 import { findCommand } from "../../../scripts/setup/machine.mjs";
 import { CompiledPrograms } from "../../support/compiled-programs.ts";
-import { libraryPath, unpackPackage } from "../../support/deb-cache.ts";
+import { libraryPath, type Unpacked, unpackPackage } from "../../support/deb-cache.ts";
+import { patienceMs } from "../../support/inbox.ts";
 import { python } from "../../support/lab-process.ts";
 import { load } from "../../support/load.ts";
-import { peerBinary } from "../../support/peers.ts";
+import { type Peer, peerBinary } from "../../support/peers.ts";
 import { PodPair } from "../../support/pod-pair.ts";
 import { runCommand } from "../../support/shunt.ts";
 
@@ -74,14 +75,21 @@ const asked = (own: number) =>
   });
 
 describe("a server that polls and reads", () => {
+  let nginx: Unpacked;
+  let peer: Peer;
+  beforeAll(async () => {
+    nginx = await unpackPackage("nginx");
+    peer = await peerBinary("haproxy");
+  }, patienceMs(300_000));
+
   it("is found out in Node", async () => {
     const own = await serve((address, p) => [process.execPath, join(PROGRAMS, "http-echo.mjs"), address, p]);
     expect(await asked(own)).toEqual(direct);
   });
 
   it("is found out in nginx with deferred accept", async (context: TestContext) => {
-    const nginx = await unpackPackage("nginx");
     if (!nginx.ok) return context.skip(nginx.reason);
+    const { root } = nginx;
     const folder = join(compiled.folder, "nginx");
     mkdirSync(join(folder, "logs"), { recursive: true });
     const own = await serve((address, p) => {
@@ -93,16 +101,16 @@ describe("a server that polls and reads", () => {
         `user root; pid ${folder}/pid; error_log ${folder}/error; worker_processes 2; daemon off; events {}
 http { access_log off; ${temporary.join(" ")} server { listen ${address}:${p} deferred; location / { return 200 "hello\\n"; } } }`,
       );
-      const program = join(nginx.root, "usr/sbin/nginx");
+      const program = join(root, "usr/sbin/nginx");
       const argv = [program, "-p", folder, "-c", join(folder, "nginx.conf")];
-      return announced(["env", `LD_LIBRARY_PATH=${libraryPath(nginx.root)}`, ...argv], Number(p));
+      return announced(["env", `LD_LIBRARY_PATH=${libraryPath(root)}`, ...argv], Number(p));
     });
     expect(await asked(own)).toEqual(direct);
   });
 
   const haproxy = async (context: TestContext, option: string) => {
-    const peer = await peerBinary("haproxy");
     if (!peer.ok) return context.skip(peer.reason);
+    const { command, env } = peer;
     const own = await serve((address, p) => {
       const file = join(compiled.folder, `haproxy-${p}.cfg`);
       writeFileSync(
@@ -119,8 +127,8 @@ frontend f
   http-request return status 200 content-type text/plain string "hello\\n"
 `,
       );
-      const variables = Object.entries(peer.env).map(([name, value]) => `${name}=${value}`);
-      return announced(["env", ...variables, peer.command, "-W", "-f", file], Number(p));
+      const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+      return announced(["env", ...variables, command, "-W", "-f", file], Number(p));
     });
     return asked(own);
   };
@@ -180,5 +188,26 @@ describe.skipIf(compiler === undefined)(`C programs${compiler === undefined ? " 
     await habit(option, 100);
     const ends = pair.agent.records().slice(from);
     expect(ends.map(({ acceleration }) => acceleration?.reason)).toContain(reason);
+  });
+
+  it("that do not want to read for a while, though they run, go on afterwards", async () => {
+    const from = pair.agent.logged.length;
+    expect(await habit("pause", 100)).toEqual(direct);
+    expect(pair.agent.logged.slice(from).filter(({ program }) => program !== undefined)).toEqual([]);
+  });
+
+  it("that splice by a system call of their own are noticed, and get nothing any more", async () => {
+    const program = await compiled.compileC("hidden-splicer", join(PROGRAMS, "odd_reader.c"));
+    const start = (address: string, p: string) => [program, address, p, "splice", "100"];
+    const { client, server } = pair.lab;
+    port++;
+    const stuck = await pair.processes.start(start(server.v4, String(port)), server.path);
+    const running = load(client, server.v4, port, "rr", "-n", String(REQUESTS), "-s", "100");
+    const noticed = await pair.agent.waitForLog((line) => line["program"] === program);
+    expect(noticed).toMatchObject({ msg: "a program leaves redirected bytes unread while it runs: it gets no more" });
+    stuck.child.kill("SIGKILL");
+    expect((await running).errors).toBeGreaterThan(0);
+    // What TCP brings can be spliced.
+    expect(await echoed(await serve(start))).toEqual(copied("withdrawn"));
   });
 });

@@ -18,7 +18,7 @@ const NEEDED: Readonly<Record<BackendName, string | undefined>> = {
 
 it.for(Object.values(BACKENDS))(
   "$name works here, is adopted only as it was applied, and leaves nothing",
-  { timeout: patienceMs(60_000) },
+  { timeout: patienceMs(120_000) },
   async (backend, context) => {
     const needed = NEEDED[backend.name];
     context.skip(needed !== undefined && findCommand(needed) === undefined, `without the program ${needed}`);

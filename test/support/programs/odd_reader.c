@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Echo server that polls and reads, until it does something else after so many reads of a
- * connection: odd_reader ADDRESS PORT HABIT READS. One process for each connection.
+ * connection: odd_reader ADDRESS PORT HABIT READS. One process for each connection. Compiled with
+ * -D_GNU_SOURCE.
  */
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -56,20 +58,40 @@ static void take_up(int socket, const char *habit)
 		set(socket, SO_PEEK_OFF, 0);
 }
 
+/* Busy with something else for some seconds, in which it does not ask to be told of bytes. */
+static void look_away(int epoll, int socket)
+{
+	struct epoll_event events = {.events = 0};
+	struct timespec start, now;
+
+	epoll_ctl(epoll, EPOLL_CTL_MOD, socket, &events);
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	do {
+		syscall(SYS_getppid);
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	} while (now.tv_sec - start.tv_sec < 9);
+	events.events = EPOLLIN;
+	epoll_ctl(epoll, EPOLL_CTL_MOD, socket, &events);
+}
+
 static void serve(int socket, const char *habit, int reads)
 {
 	static char bytes[65536];
 	int spliced = !strcmp(habit, "splice");
-	struct pollfd ready = {.fd = socket, .events = POLLIN};
-	int done = 0;
+	struct epoll_event events = {.events = EPOLLIN};
+	int epoll = epoll_create1(0), done = 0;
 
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	epoll_ctl(epoll, EPOLL_CTL_ADD, socket, &events);
 	for (;;) {
 		ssize_t count;
 
 		if (done == reads)
 			take_up(socket, habit);
-		if (poll(&ready, 1, -1) < 0)
-			fail("poll");
+		if (done == reads && !strcmp(habit, "pause"))
+			look_away(epoll, socket);
+		if (epoll_wait(epoll, &events, 1, -1) < 0)
+			fail("epoll_wait");
 		count = spliced && done >= reads ? splice_to_memory(socket, bytes, sizeof(bytes))
 						 : read(socket, bytes, sizeof(bytes));
 		if (count == 0)

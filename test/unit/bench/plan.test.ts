@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from "vitest";
-import { caseName, fullPlan, narrowPlan, type Plan, quickPlan } from "../../../src/bench/plan.ts";
+import { caseName, fullPlan, narrowPlan, type Plan, paceOf, quickPlan } from "../../../src/bench/plan.ts";
 import { loadName, routeName } from "../../../src/bench/scenario.ts";
 
 const routesOf = (plan: Plan): string[] => plan.groups.flatMap(({ routes }) => routes.map(routeName));
@@ -75,5 +75,22 @@ describe("a pattern", () => {
 
   it("that fits nothing leaves nothing", () => {
     expect(narrowPlan(fullPlan(), /no such thing/).groups).toEqual([]);
+  });
+});
+
+describe("the time", () => {
+  const plan = { ...quickPlan(), budgetSeconds: 100, rounds: { least: 3, most: 5 } };
+
+  it("is enough for more rounds than there must be while another one would end in it", () => {
+    expect(paceOf(plan, 0, 0, 20)).toBe(1);
+    expect(paceOf(plan, 3, 15, 80)).toBe(1);
+    expect(paceOf(plan, 3, 25, 80)).toBeUndefined();
+    expect(paceOf(plan, 5, 1, 20)).toBeUndefined();
+  });
+
+  it("makes rounds shorter that must be and would end late, but not so short that they tell nothing", () => {
+    expect(paceOf(plan, 1, 30, 40)).toBe(1);
+    expect(paceOf(plan, 1, 40, 60)).toBe(0.5);
+    expect(paceOf(plan, 2, 90, 99)).toBe(0.4);
   });
 });
