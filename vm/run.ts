@@ -35,7 +35,13 @@ async function main(): Promise<number> {
     const kernel = await fetchKernel(entry, emulator);
     process.stdout.write(`${entry.name}: Linux ${kernel.release}\n`);
     const onLine = (line: string): void => void process.stdout.write(`${line}\n`);
-    const { status } = await runInVm(kernel, emulator, { command, timeoutMs: TIMEOUT_MS, onLine });
+    const { boot } = entry;
+    const { status } = await runInVm(kernel, emulator, {
+      command: boot?.prepare === undefined ? command : `${boot.prepare}; ${command}`,
+      timeoutMs: TIMEOUT_MS,
+      onLine,
+      ...(boot === undefined ? {} : { boot }),
+    });
     process.stdout.write(`${entry.name}: exit ${status}\n`);
     worst = Math.max(worst, status);
   }

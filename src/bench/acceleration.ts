@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { UnsupportedError } from "../util/unsupported-error.ts";
 import { BenchError } from "./bench-error.ts";
 import type { Rig } from "./rig.ts";
+import type { Sample } from "./sample.ts";
 import type { Client, Load } from "./scenario.ts";
 
 /** As flows and records have it. */
@@ -20,42 +21,64 @@ export interface Seen {
   readonly doubt?: string;
 }
 
-const PROBE_SECONDS = 0.3;
+const PROBE_SECONDS = 0.4;
 const CONNECTIONS = 4;
+const MOST_TRIES = 6;
+const PAST_THE_PROXY = ["direct", "leg", "splice"];
 /** The self-test of the kernel takes three seconds on a quiet machine. */
 const VERDICT_MS = 30_000 * Number(process.env["SHUNT_PATIENCE"] ?? "1");
 
-/** Looks at the connections of a load. */
+/** Looks at the connections of a load. Throws when polling programs, which can always be accelerated, are not. */
 export async function waysTaken(rig: Rig, client: Client): Promise<Seen> {
-  const { agent } = rig.hops;
-  const promised = promisedBy(rig.route.path);
-  if (agent === undefined || promised === undefined) return {};
   const load: Load = { client, test: "latency", connections: CONNECTIONS, bytes: 100 };
-  const flows = await agent.flowsDuring(rig.run(load, PROBE_SECONDS));
-  const seen = flows.map((flow) => (flow as { readonly acceleration?: FlowAcceleration }).acceleration);
-  return judgeWays(client, promised, seen);
+  for (let tries = 1; ; tries++) {
+    const { seen } = await watchingWays(rig, load, rig.run(load, PROBE_SECONDS));
+    if (seen.doubt === undefined || client === "blocking") return seen;
+    // On a machine that has much else to do it takes the agent longer to find out who reads.
+    if (tries === MOST_TRIES) throw new BenchError("ERR_BENCH_PATH", seen.doubt);
+  }
 }
 
-/** Ways that are what a route's name says; undefined where it says nothing. */
-function promisedBy(path: string): readonly string[] | undefined {
+/** Measures, and doubts the figures of most connections that were not accelerated on a path that is to be. */
+export async function measureWatched(rig: Rig, load: Load, seconds: number): Promise<Sample> {
+  // A connection for each request is over before it could be accelerated, on every path.
+  if (load.test === "connect") return rig.measure(load, seconds);
+  const { result, seen } = await watchingWays(rig, load, rig.measure(load, seconds));
+  return seen.doubt === undefined ? result : { ...result, doubt: seen.doubt };
+}
+
+async function watchingWays<Result>(
+  { hops: { agent }, route }: Rig,
+  load: Load,
+  doing: Promise<Result>,
+): Promise<{ readonly result: Result; readonly seen: Seen }> {
+  const promised = promisedBy(route.path, load);
+  if (agent === undefined || promised === undefined) return { result: await doing, seen: {} };
+  const flows = await agent.flowsDuring(doing);
+  const ways = flows.map((flow) => (flow as { readonly acceleration?: FlowAcceleration }).acceleration);
+  return { result: await doing, seen: judgeWays(promised, ways) };
+}
+
+/**
+ * Ways that are what a route's name says; undefined where it says nothing. With everything allowed the agent may well
+ * choose to copy for programs that block, and for bulk.
+ */
+export function promisedBy(
+  path: string,
+  { client, test }: Pick<Load, "client" | "test">,
+): readonly string[] | undefined {
   if (path === "ebpf-accelerated") return ["leg"];
-  if (path === "ebpf-spliced") return ["direct", "leg", "splice"];
-  return undefined;
+  if (path !== "ebpf-spliced") return undefined;
+  return client === "polling" && test === "latency" ? PAST_THE_PROXY : [...PAST_THE_PROXY, "copy"];
 }
 
-/** Throws when polling programs, which can always be accelerated, are not. */
-export function judgeWays(
-  client: Client,
-  promised: readonly string[],
-  seen: readonly (FlowAcceleration | undefined)[],
-): Seen {
+/** Doubts when fewer than half of the connections went a way that was promised, in one direction at least. */
+export function judgeWays(promised: readonly string[], seen: readonly (FlowAcceleration | undefined)[]): Seen {
   const told = seen.filter((acceleration) => acceleration !== undefined);
+  if (told.length === 0) return { doubt: "the agent says nothing of how bytes travelled" };
   const taken = countAlike(told.map(({ sent, received, reason }) => `sent ${sent}, received ${received} (${reason})`));
-  const fits = told.some(({ sent, received }) => promised.includes(sent) || promised.includes(received));
-  if (fits) return { taken };
-  const why = told.length === 0 ? "the agent says nothing of how bytes travel" : `nothing was accelerated: ${taken}`;
-  if (client === "polling") throw new BenchError("ERR_BENCH_PATH", why);
-  return { taken, doubt: why };
+  const fit = told.filter(({ sent, received }) => promised.includes(sent) || promised.includes(received));
+  return fit.length * 2 >= told.length ? { taken } : { taken, doubt: `most was not accelerated: ${taken}` };
 }
 
 function countAlike(texts: readonly string[]): string {
@@ -69,7 +92,7 @@ function countAlike(texts: readonly string[]): string {
  * reason when it will not.
  */
 export async function waitForAcceleration({ hops: { agent }, route }: Rig): Promise<void> {
-  if (agent === undefined || promisedBy(route.path) === undefined) return;
+  if (agent === undefined || !route.path.startsWith("ebpf-")) return;
   const deadline = performance.now() + VERDICT_MS;
   for (;;) {
     const now = await agent.acceleration();

@@ -2,7 +2,7 @@
 /** One group: its routes standing at the same time, measured in turns. */
 import { causedBy, ShuntError } from "../util/shunt-error.ts";
 import { UnsupportedError } from "../util/unsupported-error.ts";
-import { type Seen, waitForAcceleration, waysTaken } from "./acceleration.ts";
+import { measureWatched, type Seen, waitForAcceleration, waysTaken } from "./acceleration.ts";
 import { Belongings } from "./belongings.ts";
 import { BenchError } from "./bench-error.ts";
 import { turnsOf } from "./interleave.ts";
@@ -91,8 +91,7 @@ export class GroupRun implements AsyncDisposable {
     const seen = await warmUp(rig, this.#group);
     this.#ready.set(route, { rig, seen });
     for (const load of this.#group.loads.filter((load) => this.#group.includes(route, load))) {
-      const doubt = seen.get(load.client)?.doubt;
-      this.#series.push({ route, load, samples: [], ...(doubt === undefined ? {} : { doubt }) });
+      this.#series.push({ route, load, samples: [] });
     }
   }
 
@@ -101,7 +100,7 @@ export class GroupRun implements AsyncDisposable {
     // It failed earlier in this round.
     if (rig === undefined) return;
     this.#settings.onProgress(`round ${this.#rounds + 1}: ${routeName(route)} ${loadName(load)}`);
-    const sample = await rig.measure(load, this.#settings.seconds[load.test] * pace);
+    const sample = await measureWatched(rig, load, this.#settings.seconds[load.test] * pace);
     const series = this.#series.find((candidate) => candidate.route === route && candidate.load === load);
     series?.samples.push(sample);
   }

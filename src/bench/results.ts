@@ -10,8 +10,6 @@ export interface Series {
   readonly route: Route;
   readonly load: Load;
   readonly samples: Sample[];
-  /** Why its ratios would mislead, whatever was measured. */
-  readonly doubt?: string;
 }
 
 /** Rows of all series of one group; `base` finds the direct one under the same load. */
@@ -27,19 +25,24 @@ function rowOf(series: Series, base: Series | undefined, metric: Metric): Result
   const { client, test, connections, bytes } = load;
   const { path, topology, proxies, proxy } = route;
   const values = valuesOf(series, metric);
+  const sound = values.filter((_, round) => series.samples[round]?.doubt === undefined);
   const judged = judgedOf(series, values, base === undefined ? [] : valuesOf(base, metric));
   const head = { path, topology, proxies, proxy, client, test, connections, bytes, metric, unit: unitOf(test, metric) };
-  return { ...head, median: rounded(median(values)), ...judged };
+  return { ...head, median: rounded(median(sound.length > 0 ? sound : values)), ...judged };
 }
 
 function judgedOf(
-  { route, doubt }: Series,
+  { route, samples }: Series,
   values: readonly number[],
   bases: readonly number[],
 ): Pick<ResultRow, "spread" | "ratio" | "why"> {
   if (route.path === "direct") return { spread: rounded(spreadOf(values)), ratio: 1 };
-  const { spread, ratio, why } = judge(perRound(values, bases));
-  if (doubt !== undefined) return { spread: rounded(spread), ratio: null, why: doubt };
+  const ratios = perRound(values, bases);
+  // Rounds that did not take the path tell nothing of it.
+  const sound = ratios.filter((_, round) => samples[round]?.doubt === undefined);
+  const doubt = samples.find((sample) => sample.doubt !== undefined)?.doubt;
+  if (doubt !== undefined && sound.length === 0) return { spread: rounded(spreadOf(ratios)), ratio: null, why: doubt };
+  const { spread, ratio, why } = judge(sound);
   return {
     spread: rounded(spread),
     ratio: ratio === null ? null : rounded(ratio),

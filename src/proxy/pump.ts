@@ -4,7 +4,9 @@ import type { Socket } from "node:net";
 import { takeSocketError } from "../net/socket-error.ts";
 
 export interface PumpOwner {
-  /** Bytes have moved, in or out. */
+  /** Bytes have come in, and are about to be written. */
+  onChunk(): void;
+  /** Bytes have moved otherwise. */
   touch(): void;
   /** The source's end was a reset. The pump does nothing more. */
   onReset(source: Socket, errnoName: string): void;
@@ -47,7 +49,7 @@ export class Pump {
 
   #onData = (chunk: Buffer): void => {
     this.bytes += chunk.length;
-    this.#owner.touch();
+    this.#owner.onChunk();
     this.#target.write(chunk, this.#onWritten);
     // write()'s answer compares with a high-water mark below the size of a chunk and would pause after each.
     if (this.#target.writableLength > 0) {

@@ -98,6 +98,11 @@ export class TcpConnection implements PumpOwner, ConnectObserver {
 
   touch(): void {
     this.#lastActive = this.#host.wheel.time;
+  }
+
+  /** The moment at which an application has least unread: what has just come is not written yet. */
+  onChunk(): void {
+    this.touch();
     this.#acceleration?.touch(this.#toUpstream?.bytes ?? 0, this.#toDownstream?.bytes ?? 0);
   }
 

@@ -74,6 +74,11 @@ export class OracleServer implements AsyncDisposable {
     return new OracleServer(process, address, Number(ready.split(" ")[2]));
   }
 
+  /** Lets idle readers read. */
+  release(): void {
+    this.process.child.kill("SIGUSR1");
+  }
+
   /** Ends it and gives what it saw. */
   async report(): Promise<OracleReport> {
     this.process.child.stdin?.end();
@@ -127,6 +132,19 @@ export class OracleClient implements AsyncDisposable {
 
   async report(): Promise<OracleReport> {
     return parsed(await this.process.line(/^\{"end":"client"|^ended with/, this.#deadlineMs), this.process);
+  }
+
+  /** Waits until nothing moves any more (--idle); bytes that its ends have sent. */
+  async parked(): Promise<number> {
+    const line = await this.process.line(/^parked |^ended with/, this.#deadlineMs);
+    const [, sent] = /^parked \d+ connections, (\d+) bytes sent$/.exec(line) ?? [];
+    if (sent === undefined) throw new Error(this.process.lines.join("\n"));
+    return Number(sent);
+  }
+
+  /** SIGUSR1: idle readers read on; SIGTERM: no new connections. */
+  signal(signal: "SIGUSR1" | "SIGTERM"): void {
+    this.process.child.kill(signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -29,7 +29,7 @@ until_true curl -s -m 5 http://10.79.0.1:8080/
 cat >/tmp/net-cls.yaml <<END
 name: vm
 mode: ebpf
-verifyInterval: 1s
+verifyInterval: 10s
 workloads:
   - name: app
     cgroup: $group

@@ -8,6 +8,8 @@
 
 static bool read_once(struct end *end, uint32_t *calls)
 {
+	while (end_is_idle(end))
+		take_pause(50000);
 	end->awaits_read = true;
 	ssize_t got = sink_read(end);
 	end->awaits_read = false;
@@ -77,12 +79,6 @@ static void *write_all(void *argument)
 	}
 }
 
-static void await_release(struct end *end)
-{
-	while (end->plan->idle && !readers_released && !end->aborted)
-		take_pause(50000);
-}
-
 static void run_two_threads(struct end *end)
 {
 	pthread_t writer;
@@ -90,7 +86,6 @@ static void run_two_threads(struct end *end)
 
 	if (pthread_create(&writer, NULL, write_all, end))
 		die("pthread_create");
-	await_release(end);
 	while (!end_reading_done(end) && read_once(end, &calls))
 		;
 	end->has_reader = false;
@@ -101,7 +96,6 @@ static void run_one_thread(struct end *end)
 {
 	uint32_t reads = 0, writes = 0;
 
-	await_release(end);
 	while (!end_is_over(end)) {
 		switch (end_writer_state(end)) {
 		case WRITER_MUST_END:

@@ -153,7 +153,7 @@ int run_client(void)
 	while (working) {
 		switch (take_signal(options.wishes.idle ? 100 : 10)) {
 		case SIGUSR1:
-			readers_released = true;
+			release_readers();
 			break;
 		case SIGTERM:
 		case SIGINT:

@@ -142,6 +142,12 @@ bool end_is_over(struct end *end)
 	return end_reading_done(end) && end_writer_state(end) == WRITER_DONE;
 }
 
+bool end_is_idle(const struct end *end)
+{
+	return end->plan->idle && !readers_released && !end->aborted &&
+	       end->received + end->scenario.last_turn >= end->other->total;
+}
+
 static void judge(struct end *end)
 {
 	struct connection_report *result = &end->result;

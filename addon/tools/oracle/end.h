@@ -53,6 +53,7 @@ struct end {
 
 /* SIGUSR1 lets idle readers read. */
 extern _Atomic bool readers_released;
+void release_readers(void);
 
 void end_open(struct end *end, int fd, bool server, const struct scenario *scenario,
 	      uint64_t received);
@@ -67,6 +68,8 @@ static inline bool end_reading_done(struct end *end)
 	return end->eof || end->read_failed || end->over || end->aborted;
 }
 bool end_is_over(struct end *end);
+/* It leaves unread what there is. */
+bool end_is_idle(const struct end *end);
 /* An error of `operation`: counts it, and whether TCP would have given it. */
 void end_error(struct end *end, enum operation operation, int error);
 /* Whether a RST is part of the scenario, made by the other end. */

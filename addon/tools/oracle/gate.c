@@ -7,7 +7,9 @@ static uint64_t turn_bytes(const struct scenario *scenario, uint32_t turn)
 {
 	uint64_t size = 1 + mixed(scenario->seed + turn) % (2 * scenario->turn_size);
 
-	return turn == 0 ? size + HEADER_SIZE : size;
+	if (turn == 0)
+		size += HEADER_SIZE;
+	return turn + 1 == scenario->turns ? size + scenario->last_turn : size;
 }
 
 uint64_t gate_limit(struct gate *gate, const struct scenario *scenario, bool server,

@@ -152,8 +152,7 @@ void run_polling(struct end *end)
 			end_finish_writing(end);
 			continue;
 		}
-		bool idle = end->plan->idle && !readers_released;
-		bool want_read = !end_reading_done(end) && !idle;
+		bool want_read = !end_reading_done(end) && !end_is_idle(end);
 		bool want_write = state == WRITER_CAN_SEND;
 		bool read = want_read && poller.read_after <= now,
 		     write = want_write && poller.write_after <= now;

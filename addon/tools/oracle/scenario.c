@@ -152,6 +152,19 @@ static void plan_ends(struct maker *maker)
 		server->finish = FINISH_AFTER_ALL;
 }
 
+/* Some questions and answers, and then much that nobody reads. */
+static void plan_idle(struct scenario *scenario, uint64_t bytes)
+{
+	struct gate client = {0}, server = {0};
+
+	scenario->turns = 11;
+	scenario->turn_size = 200;
+	scenario->last_turn = bytes;
+	scenario->server.idle = true;
+	scenario->client.total = gate_limit(&client, scenario, false, UINT64_MAX);
+	scenario->server.total = gate_limit(&server, scenario, true, UINT64_MAX);
+}
+
 static void plan_bytes(struct maker *maker)
 {
 	struct scenario *scenario = maker->scenario;
@@ -160,6 +173,8 @@ static void plan_bytes(struct maker *maker)
 	uint64_t up = any_size(random, wishes->min_size, wishes->max_size);
 	uint64_t down = any_size(random, wishes->min_size, wishes->max_size);
 
+	if (wishes->idle)
+		return plan_idle(scenario, up);
 	if (has(maker, HAS_TURNS, 2)) {
 		scenario->turns = 2 + any_size(random, 0, 14);
 		scenario->turn_size = 1 + (up + down) / scenario->turns;
@@ -236,7 +251,6 @@ void make_scenario(struct scenario *scenario, const struct wishes *wishes, uint3
 	choose_listener(&maker);
 	if (scenario->client.total > HEADER_SIZE && has(&maker, HAS_OOB, 1))
 		add_urgent_byte(&maker);
-	scenario->server.idle = wishes->idle;
 }
 
 static void describe_plan(const struct plan *plan, const char *name, char *text, size_t size)

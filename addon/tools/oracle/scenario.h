@@ -40,7 +40,7 @@ struct plan {
 	uint8_t late;	  /* O_NONBLOCK is changed afterwards */
 	uint8_t threads;  /* of a blocking end: 1 or 2 */
 	uint8_t signals, small_buffers, nodelay;
-	uint8_t idle; /* reads nothing until SIGUSR1 */
+	uint8_t idle; /* leaves the last turn unread until SIGUSR1 */
 };
 
 struct scenario {
@@ -48,7 +48,8 @@ struct scenario {
 	uint32_t number;
 	uint32_t turns; /* 0: both ends send as they like */
 	uint64_t turn_size;
-	uint64_t oob_at; /* of the client's bytes; 0: no urgent byte */
+	uint64_t last_turn; /* bytes more in the last one */
+	uint64_t oob_at;    /* of the client's bytes; 0: no urgent byte */
 	uint8_t listener;
 	uint8_t padding[7];
 	struct plan client, server;

@@ -158,8 +158,8 @@ int run_server(void)
 	fflush(stdout);
 	for (int signal; (signal = take_signal(1000)) != SIGTERM && signal != SIGINT;)
 		if (signal == SIGUSR1)
-			readers_released = true;
-	readers_released = true;
+			release_readers();
+	release_readers();
 	for (double end = now_seconds() + PATIENCE_SECONDS; active && now_seconds() < end;)
 		take_pause(5000);
 	closing = true;

@@ -15,6 +15,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct end *living;
 static double stall_seconds;
+static _Atomic double released_at;
 
 void watchdog_add(struct end *end)
 {
@@ -50,6 +51,12 @@ struct living watchdog_living(void)
 	return sum;
 }
 
+void release_readers(void)
+{
+	released_at = clock_now();
+	readers_released = true;
+}
+
 static void give_up(struct end *end)
 {
 	char scenario[500];
@@ -73,8 +80,8 @@ static void give_up(struct end *end)
 
 static void look_at(struct end *end, double now)
 {
-	bool waits_for_signal = end->scenario.server.idle && !readers_released;
-	double still = now - end->progress;
+	bool waits_for_signal = end->scenario.last_turn && !readers_released;
+	double still = now - (end->progress > released_at ? end->progress : released_at);
 
 	if (end->aborted && still > HOPELESS_SECONDS) {
 		report_note("--number %u cannot even be woken by shutdown()", end->scenario.number);

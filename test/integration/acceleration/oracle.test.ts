@@ -18,13 +18,14 @@ const SEED = ["--seed", process.env["SHUNT_ORACLE_SEED"] ?? "1"];
 const many = (short: number, long: number): string[] => ["-n", String(LONG ? long : short), "-c", "120", ...SEED];
 const SHORT = many(300, 250_000);
 const SPLICED = many(100, 10_000);
-const FEW = many(60, 10_000);
+const FEW = many(80, 10_000);
 const STREAMS = LONG
   ? ["-n", "100", "-c", "4", "--min-size", String(2 ** 30), ...SEED]
   : ["-n", "4", "-c", "4", "--min-size", "6000000", ...SEED];
 
 /** What a program does beside reading, writing and waiting, each by itself below. */
 const APART = "zerocopy,lowat,late";
+const OPTIONS = `${APART},turns,half-close,signals,edge`;
 
 // What an oracle sees once is true: no second try.
 const once = { retry: 0, timeout: patienceMs(LONG ? 86_400_000 : 120_000) };
@@ -66,9 +67,7 @@ describe.each(TOPOLOGIES)("over %s", once, (topology) => {
     it.for([
       ["programs that poll or block", "shunt-oracle", [...SHORT, "--without", APART]],
       ["programs that splice", "shunt-oracle-splice", [...SPLICED, "--without", APART]],
-      ["programs that set SO_RCVLOWAT", "shunt-oracle", [...FEW, "--only", "lowat,edge"]],
-      ["programs that send without copying", "shunt-oracle", [...FEW, "--only", "zerocopy,turns,half-close"]],
-      ["programs that change O_NONBLOCK afterwards", "shunt-oracle", [...FEW, "--only", "late,turns,signals"]],
+      ["programs that set options and change O_NONBLOCK afterwards", "shunt-oracle", [...FEW, "--only", OPTIONS]],
       ["long streams", "shunt-oracle", [...STREAMS, "--without", APART]],
     ] as const)("%s get every byte", async ([, program, flags], { skip }) => {
       skip(missing !== undefined, missing);

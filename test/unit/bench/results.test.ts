@@ -42,10 +42,28 @@ describe("rows of results", () => {
   });
 
   it("tell no ratio of a path that was not taken", () => {
-    const series = madeUpSeries().map((one) => (one.route.proxy === "shunt" ? { ...one, doubt: "copied" } : one));
+    const series = madeUpSeries().map((one) => ({
+      ...one,
+      samples: one.samples.map((s) => ({ ...s, doubt: "copied" })),
+    }));
     const ours = rowsOf(series).filter(({ proxy }) => proxy === "shunt");
     expect(new Set(ours.map(({ ratio, why }) => `${ratio} ${why}`))).toEqual(new Set(["null copied"]));
     expect(ours.every(({ median }) => median > 0)).toBe(true);
+  });
+
+  it("leave out rounds that did not take the path", () => {
+    const series = madeUpSeries().map((one) =>
+      one.route.proxy === "shunt"
+        ? {
+            ...one,
+            samples: one.samples.map((sample, round) =>
+              round === 1 ? { ...sample, metrics: { p50: 1e6 }, doubt: "copied" } : sample,
+            ),
+          }
+        : one,
+    );
+    const ours = rowsOf(series).find(({ proxy, metric }) => proxy === "shunt" && metric === "p50");
+    expect(ours).toMatchObject({ ratio: 0.65, spread: 0, median: expect.closeTo(133.9, 0) });
   });
 
   it("are numbers that JSON can hold even of nothing", () => {

@@ -44,6 +44,8 @@ describe("a socket of this process", () => {
     try {
       expect(holdersOf(inode, netns, process.pid)).toEqual([process.pid]);
       expect(holdersOf(inode, netns, 0)).toEqual([process.pid]);
+      // The parent of the process that holds it, in no namespace that is searched.
+      expect(holdersOf(inode, netns + 1n, process.ppid)).toEqual([process.pid]);
       // Whoever is asked first and does not hold it is not believed.
       expect(holdersOf(inode, netns, 1)).toEqual([process.pid]);
       expect(holdersOf(inode, netns + 1n, 0)).toEqual([]);
