@@ -87,11 +87,11 @@ describe.each(TOPOLOGIES)("over %s", once, (topology) => {
 
     it("bytes of programs that poll go past TCP, those of programs that block never do", async ({ skip }) => {
       skip(missing !== undefined, missing);
-      const flags = ["-n", "16", "-c", "8", ...SEED, "--min-size", "200000", "--only", "turns,edge"];
+      const flags = ["-n", "24", "-c", "8", ...SEED, "--min-size", "200000", "--only", "turns,edge"];
       const polling = await rig.run([...flags, "--client", "polling", "--server", "polling"]);
       expect(problemsOf(polling)).toEqual([]);
       const past = polling.client.pastTcpReceived + polling.server.pastTcpReceived;
-      if (acceleration === "auto") expect(past).toBeGreaterThan(100_000);
+      if (acceleration === "auto") expect(past).toBeGreaterThan(10_000);
       else expect(past).toBe(0);
       const blocking = await rig.run([...flags, "--client", "blocking", "--server", "blocking"]);
       expect(problemsOf(blocking)).toEqual([]);
