@@ -77,7 +77,7 @@ async function hold(acceleration: Acceleration): Promise<Held | string> {
 
 const megabytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
-describe(`${CONNECTIONS} idle readers`, { retry: 0, timeout: patienceMs(180_000) }, () => {
+describe(`${CONNECTIONS} idle readers`, { timeout: patienceMs(180_000) }, () => {
   it("hold no more than budget and buffers", async ({ skip }) => {
     const held = new Map<Acceleration, Held>();
     for (const acceleration of ACCELERATIONS) {

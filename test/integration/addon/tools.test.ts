@@ -221,7 +221,11 @@ describe("the load generator and the echo server", () => {
       [loadPath, ["127.0.0.1", "80", "rr", "-d", "1", "--warmup", "1"], "--warmup: must be less than -d"],
       [loadPath, ["127.0.0.1", "80", "verify", "--receive"], "--receive: is for bulk only"],
       [loadPath, [], "ADDRESS PORT TEST"],
-      [echoPath, ["127.0.0.1", "80", "--mode", "x", "-n", "1"], "--mode x: must be echo, sink, source or checksum"],
+      [
+        echoPath,
+        ["127.0.0.1", "80", "--mode", "x", "-n", "1"],
+        "--mode x: must be echo, sink, source, checksum or count",
+      ],
       [echoPath, ["127.0.0.1", "80"], "-n, -d or --until-stdin-closes: one of them is needed"],
       [echoPath, ["127.0.0.1", "80", "-n", "1", "--blocking", "--mode", "sink"], "--blocking: only echoes"],
       [echoPath, ["127.0.0.1", "80", "-n", "1", "--threads"], "--threads: only together with --blocking"],

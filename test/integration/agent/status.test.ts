@@ -158,7 +158,8 @@ describe("the admin server", () => {
 
   it("has the metrics that docs/metrics.md lists, with these types and labels, and no other", async () => {
     await using rig = new Rig();
-    await using agent = await ShuntAgent.start(rig.config);
+    await using agent = await ShuntAgent.start({ ...rig.config, acceleration: { mode: "auto" } });
+    await agent.waitForLog(({ msg, contract }) => msg === "acceleration" && contract !== undefined);
     (await rig.connect()).end();
     await agent.waitForRecords(({ outcome }) => outcome === "closed");
     const { body } = await get({ socketPath: `/run/shunt/${agent.name}/admin.sock` }, "/metrics");
