@@ -15,7 +15,7 @@
 #include <bpf/bpf_core_read.h>
 #include "types.h"
 #include "limits.h"
-#include "maps.h"
+#include "accel-maps.h"
 #include "addr.h"
 #include "gate.h"
 #include "reader.h"

@@ -8,7 +8,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
 #include "types.h"
-#include "maps.h"
+#include "accel-maps.h"
 #include "gate.h"
 #include "reader.h"
 

@@ -7,6 +7,9 @@ import type { ShuntAgent } from "./shunt.ts";
 export const ACCELERATIONS = ["copy", "auto"] as const;
 export type Acceleration = (typeof ACCELERATIONS)[number];
 
+/** What CI has the time for; SHUNT_ORACLE=long takes both. Copying is what every other test of the proxy is about. */
+export const TRIED: readonly Acceleration[] = process.env["SHUNT_ORACLE"] === "long" ? ACCELERATIONS : ["auto"];
+
 /** Fields of the agent's configuration. */
 export function accelerationFields(acceleration: Acceleration, fields: Record<string, unknown> = {}) {
   return { acceleration: { mode: acceleration === "auto" ? "auto" : "off", ...fields } };

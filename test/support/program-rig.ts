@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, type TestContext } from "vitest";
 import type { ConnectionRecord } from "../../src/proxy/connection-record.ts";
-import { ACCELERATIONS, type Acceleration } from "./acceleration.ts";
+import { type Acceleration, TRIED } from "./acceleration.ts";
 import { libraryPath, unpackPackage } from "./deb-cache.ts";
 import { listens } from "./external-proxy.ts";
 import { eventually, patienceMs } from "./inbox.ts";
@@ -112,7 +112,7 @@ export function withProgram<Program>(
 ): void {
   const missing = typeof program === "string" ? ` (skipped: ${program})` : "";
   describe.skipIf(missing !== "")(`${title}${missing}`, { timeout: patienceMs(120_000) }, () => {
-    describe.each(ACCELERATIONS)("in mode %s", (acceleration) => {
+    describe.each(TRIED)("in mode %s", (acceleration) => {
       if (typeof program !== "string") suite(program, acceleration);
     });
   });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What happens to the agent while bytes go past it: changes lose none, deaths end connections and invent no end. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ACCELERATIONS } from "../../support/acceleration.ts";
+import { TRIED } from "../../support/acceleration.ts";
 import { patienceMs } from "../../support/inbox.ts";
 import { OracleClient, type OracleReport, type OracleServer, problemsOf } from "../../support/oracle.ts";
 import { OracleRig } from "../../support/oracle-rig.ts";
@@ -30,7 +30,7 @@ async function more(rig: OracleRig, count: number): Promise<void> {
     if (performance.now() > deadline) throw new Error(`only ${await made(rig)} connections of ${wanted}`);
 }
 
-describe.each(ACCELERATIONS)("under load in mode %s,", { timeout: patienceMs(120_000) }, (acceleration) => {
+describe.each(TRIED)("under load in mode %s,", { timeout: patienceMs(120_000) }, (acceleration) => {
   let rig: OracleRig;
   let missing: string | undefined;
   beforeAll(async () => {
@@ -76,7 +76,7 @@ function expectOnlyDeaths(report: OracleReport): void {
   expect(report, report.notes.join("\n")).toMatchObject({ clean: true });
 }
 
-describe.each(ACCELERATIONS)("when the agent is killed in mode %s,", (acceleration) => {
+describe.each(TRIED)("when the agent is killed in mode %s,", (acceleration) => {
   it("every connection ends at both ends within a second, none as if all had come", async ({ skip }) => {
     await using rig = await OracleRig.start("two namespaces", acceleration);
     const missing = await rig.missing();

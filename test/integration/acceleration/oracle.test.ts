@@ -6,7 +6,7 @@
  * SHUNT_ORACLE=long makes it a million short connections and a hundred of 1 GB; SHUNT_ORACLE_SEED other ones.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ACCELERATIONS } from "../../support/acceleration.ts";
+import { TRIED } from "../../support/acceleration.ts";
 import { patienceMs } from "../../support/inbox.ts";
 import { OracleServer, problemsOf, runOracle } from "../../support/oracle.ts";
 import { OracleRig, TOPOLOGIES } from "../../support/oracle-rig.ts";
@@ -45,8 +45,8 @@ describe("over plain TCP", once, () => {
   });
 });
 
-describe.each(TOPOLOGIES)("over %s", once, (topology) => {
-  describe.each(ACCELERATIONS)("with both proxies in mode %s", (acceleration) => {
+describe.each(LONG ? TOPOLOGIES : TOPOLOGIES.slice(0, 1))("over %s", once, (topology) => {
+  describe.each(TRIED)("with both proxies in mode %s", (acceleration) => {
     let rig: OracleRig;
     let missing: string | undefined;
     beforeAll(async () => {
