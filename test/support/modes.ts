@@ -22,9 +22,24 @@ export function interceptionOf(mode: Mode, direction: "outbound" | "inbound"): B
   return mode;
 }
 
+/** One for each way in which connections come to the proxy; SHUNT_MODES=all makes it every mode. */
+const KINDS: readonly Mode[] = process.env["SHUNT_MODES"] === "all" ? MODES : ["ebpf", "iptables", "tproxy"];
+
+/**
+ * For suites that wait a long time: `mixed` and `nftables` differ from these in nothing that they look at, and are in the
+ * suites of `inEveryMode`, the matrix and the migrations.
+ */
+export function inEveryKindOfMode(title: string, suite: (mode: Mode) => void): void {
+  inModes(KINDS, title, suite);
+}
+
 /** The same suite for every mode; one that cannot be run here is skipped and names the missing program. */
 export function inEveryMode(title: string, suite: (mode: Mode) => void): void {
-  for (const mode of MODES) {
+  inModes(MODES, title, suite);
+}
+
+function inModes(modes: readonly Mode[], title: string, suite: (mode: Mode) => void): void {
+  for (const mode of modes) {
     const missing = missingProgram(mode);
     const why = missing === undefined ? "" : ` (skipped without the program ${missing})`;
     describe.skipIf(missing !== undefined)(`${title} in mode ${mode}${why}`, () => {

@@ -13,7 +13,7 @@ import {
   PROXIED,
   TELL,
 } from "../../support/live-lab.ts";
-import { inEveryMode } from "../../support/modes.ts";
+import { inEveryKindOfMode } from "../../support/modes.ts";
 
 interface Change {
   readonly title: string;
@@ -72,7 +72,7 @@ const changes: readonly Change[] = [
   { title: "the first name, preserveSource", traffic: () => ({ inbound: { preserveSource: true } }), expected: BOTH },
 ];
 
-inEveryMode("a live change", (mode) => {
+inEveryKindOfMode("a live change", (mode) => {
   let live: LiveLab;
 
   beforeAll(async () => {
@@ -108,7 +108,7 @@ inEveryMode("a live change", (mode) => {
   });
 });
 
-inEveryMode("listeners that are wanted again while they run out", (mode) => {
+inEveryKindOfMode("listeners that are wanted again while they run out", (mode) => {
   it("take connections when those in between have closed", async () => {
     await using live = await LiveLab.start(mode, {}, BOTH);
     await live.hold("first");
@@ -122,7 +122,7 @@ inEveryMode("listeners that are wanted again while they run out", (mode) => {
   });
 });
 
-inEveryMode("what a direction had that was switched off", (mode) => {
+inEveryKindOfMode("what a direction had that was switched off", (mode) => {
   it("goes when the last connection that needs it has ended, and not before", async () => {
     await using live = await LiveLab.start(mode, { inbound: { preserveSource: true } }, BOTH);
     const held = await live.hold("proxied");
