@@ -4,6 +4,13 @@ import { defineConfig } from "vitest/config";
 /** Slow machines multiply every deadline by SHUNT_PATIENCE. */
 const patience = Number(process.env["SHUNT_PATIENCE"] ?? "1");
 
+/** Long, and about acceleration alone, which is off by default. */
+const LONG_FILES = [
+  "test/integration/acceleration/idle-readers.test.ts",
+  "test/integration/acceleration/programs.test.ts",
+  "test/integration/bench.test.ts",
+];
+
 // vitest insists on a default export here.
 export default defineConfig({
   test: {
@@ -23,6 +30,8 @@ export default defineConfig({
         test: {
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
+          // CI has 40 minutes on two cores; these run with SHUNT_ORACLE=long.
+          exclude: process.env["SHUNT_ORACLE"] === "long" ? [] : LONG_FILES,
           // Files share the machine's cgroups and namespaces, so one at a time; a fork can crash alone.
           pool: "forks",
           fileParallelism: false,
