@@ -19,17 +19,12 @@
 #include "addr.h"
 #include "gate.h"
 #include "reader.h"
+#include "wait.h"
 #include "find-socket.h"
 
 static __always_inline int is_alive(const struct accel_end *end)
 {
 	return is_established((struct sock *)end->socket, end->cookie);
-}
-
-static __always_inline int gate_is_open(const struct accel_end *from, const struct accel_end *to)
-{
-	return all_read((struct tcp_sock *)from->socket, from->sent, (struct tcp_sock *)to->socket,
-			to->read);
 }
 
 static __always_inline int never(struct accel_end *end, enum accel_reason reason)
@@ -94,18 +89,23 @@ int steer(struct sk_msg_md *msg)
 		from->reason = ACCEL_REASON_RECEIVE_LOW_WATER;
 		return by_tcp(from);
 	}
-	if (waiting(reader) + msg->size > flow->budget ||
-	    (waiting(reader) && is_memory_short(reader))) {
+	if (waiting(reader) && is_memory_short(reader)) {
 		from->over_budget++;
 		return by_tcp(from);
 	}
-	if (!from->open && !gate_is_open(from, to))
-		return by_tcp(from);
+	if (waiting(reader) + msg->size > flow->budget ||
+	    (!from->open && !gate_is_open(from, to))) {
+		if (!wait_for_reader(flow, from, to, msg->size)) {
+			from->over_budget += from->open;
+			return by_tcp(from);
+		}
+	}
 	if (bpf_msg_redirect_hash(msg, &accel_socks, &to->key, BPF_F_INGRESS) != SK_PASS)
 		return never(from, ACCEL_REASON_PEER_GONE);
 	from->open = 1;
 	from->redirected_bytes += msg->size;
 	from->redirected_messages++;
+	earn(from, msg->size);
 	return SK_PASS;
 }
 
@@ -292,9 +292,12 @@ static __always_inline void advance_end(struct accel_request *request, struct bp
 	own->state = ACCEL_STATE_ENROLLED;
 }
 
+/* Too large for the stack. */
+static const struct accel_flow no_flow;
+
 static __always_inline void advance_flow(struct __sk_buff *skb, struct accel_request *request)
 {
-	struct accel_flow fresh = {}, *flow;
+	struct accel_flow *flow;
 	struct socket_start *start;
 	struct accel_end *own, *peer;
 	struct bpf_sock *app;
@@ -306,12 +309,13 @@ static __always_inline void advance_flow(struct __sk_buff *skb, struct accel_req
 		return;
 	flow = bpf_map_lookup_elem(&accel_flows, &request->flow);
 	if (!flow) {
-		fresh.budget = request->budget;
-		bpf_map_update_elem(&accel_flows, &request->flow, &fresh, BPF_NOEXIST);
+		bpf_map_update_elem(&accel_flows, &request->flow, &no_flow, BPF_NOEXIST);
 		flow = bpf_map_lookup_elem(&accel_flows, &request->flow);
 		request->reason = ACCEL_REASON_MAP_FULL;
 		if (!flow)
 			return;
+		flow->budget = request->budget;
+		flow->patience = request->patience;
 	}
 	own = &flow->ends[request->side == ACCEL_SIDE_SERVER];
 	peer = &flow->ends[request->side != ACCEL_SIDE_SERVER];

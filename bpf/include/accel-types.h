@@ -87,6 +87,11 @@ struct accel_end {
 	__u32 open;		   /* the last message was redirected */
 	__u32 reader;		   /* process that reads from it */
 	__u64 inode;		   /* of the socket */
+	__u64 waits;		   /* for the reader, after which a message was redirected */
+	__u64 waits_in_vain;
+	__u64 waited;	 /* ns, not yet earned by redirected bytes */
+	__u64 next_wait; /* ns of CLOCK_MONOTONIC: none before */
+	__u64 rest;	 /* ns, the last one */
 	struct unread_look look;
 };
 
@@ -94,6 +99,8 @@ struct accel_flow {
 	struct accel_end ends[2]; /* enum accel_side */
 	__u32 budget;		  /* bytes that a reader may leave unread */
 	__u32 left;		  /* bit of each side whose proxy is done with the flow */
+	__u32 patience;		  /* ns that a message may wait for the reader */
+	__u32 unused;
 };
 
 /* Which process has begun to listen or connect; socket storage, accepted sockets inherit it. */
@@ -143,7 +150,7 @@ struct accel_request {
 	__u64 credentials; /* answer: the same number for sockets that one process took in one life
 			    */
 	__u32 opener;	   /* answer: socket_opener.pid, 0 where it was not seen */
-	__u32 unused;
+	__u32 patience;	   /* as in struct accel_flow */
 };
 
 #endif

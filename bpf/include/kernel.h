@@ -92,6 +92,7 @@ struct inet_connection_sock {
 /* include/linux/tcp.h; begins with its struct inet_connection_sock */
 struct tcp_sock {
 	__u32 write_seq;
+	__u32 snd_nxt;
 	__u32 copied_seq;
 	__u32 rcv_nxt;
 };

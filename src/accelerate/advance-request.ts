@@ -36,6 +36,7 @@ export function runAdvance(program: NativeProgram, question: Question, netns?: n
     app: NOBODY,
     outer: NOBODY,
     budget: 0,
+    patience: 0,
     state: "unknown",
     reason: "none",
     peerState: "unknown",

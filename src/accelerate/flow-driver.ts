@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+
 import { fstatSync, statSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import type { AccelFlow, AccelReason, AccelSide, SocketKey } from "../bpf/generated/types.ts";
 import { TypedMap } from "../bpf/typed-map.ts";
 import type { NativeProgram, SocketAddress } from "../native/addon.ts";
@@ -25,6 +27,10 @@ export interface SocketReader {
 
 const AF_INET = 2;
 const AF_INET6 = 10;
+
+/** How long a send may wait for its reader to make room. With one CPU the reader cannot run meanwhile. */
+const PATIENCE_NS = availableParallelism() > 1 ? 200_000 : 0;
+
 /** Asks the program `advance` on behalf of one workload's connections, inside its namespace. */
 export class FlowDriver implements Disposable {
   readonly #source: AccelerationSource;
@@ -97,7 +103,7 @@ export class FlowDriver implements Disposable {
   }
 
   #run(question: Question): FlowState {
-    return runAdvance(this.#program, { ...question, budget: this.#source.budget }, this.#netns);
+    return runAdvance(this.#program, { ...question, budget: this.#source.budget, patience: PATIENCE_NS }, this.#netns);
   }
 
   #keyOf({ local, remote }: SocketEnds): SocketKey {

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { requirePrivileges } from "../agent/require-privileges.ts";
 import { version } from "../agent/version.ts";
+import { AwakeCpus } from "./awake-cpus.ts";
 import { BenchError } from "./bench-error.ts";
 import type { BenchOptions } from "./bench-options.ts";
 import { GroupRun } from "./group-run.ts";
@@ -25,7 +26,9 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
   requireTools();
   const startedMs = performance.now();
   const time = new Date().toISOString();
-  const machine = describeMachine();
+  using awake = new AwakeCpus();
+  const machine = describeMachine(awake.hindrance === undefined);
+  if (awake.hindrance !== undefined) options.onProgress(`CPUs may sleep between requests: ${awake.hindrance}`);
   const wanted = planOf(options);
   using interruption = new Interruption(options.signal);
   const folder = join(tmpdir(), benchName());

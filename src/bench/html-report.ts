@@ -36,7 +36,7 @@ export function htmlReport(report: BenchReport): string {
   const { machine } = report;
   const facts = [
     `${machine.cpus} × ${machine.cpu}, Linux ${machine.kernel}, Node ${machine.node}`,
-    `${report.time}, ${report.rounds} rounds, ${report.seconds} s, load of the machine before: ${machine.loadBefore}`,
+    `${report.time}, ${report.rounds} rounds, ${report.seconds} s, load of the machine before: ${machine.loadBefore}, CPUs ${machine.keptAwake ? "kept awake" : "may sleep"}`,
     `Shunt ${report.version}${Object.values(report.programs)
       .map((version) => `; ${version}`)
       .join("")}`,

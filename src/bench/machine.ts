@@ -2,7 +2,7 @@
 import { cpus, loadavg, release, totalmem } from "node:os";
 import type { Machine } from "./report.ts";
 
-export function describeMachine(): Machine {
+export function describeMachine(keptAwake: boolean): Machine {
   const all = cpus();
   return {
     kernel: release(),
@@ -10,6 +10,7 @@ export function describeMachine(): Machine {
     cpus: all.length,
     memoryBytes: totalmem(),
     node: process.version,
+    keptAwake,
     loadBefore: Number((loadavg()[0] ?? 0).toFixed(2)),
   };
 }

@@ -49,6 +49,8 @@ export interface Machine {
   readonly cpus: number;
   readonly memoryBytes: number;
   readonly node: string;
+  /** CPUs were kept from sleeping deeply (PM QoS); without, waking up dominates what a single connection shows. */
+  readonly keptAwake: boolean;
   /** Load of the machine in the minute before. */
   readonly loadBefore: number;
 }

@@ -18,7 +18,7 @@ export function textReport(report: BenchReport, width: number): string {
   const { machine, lacking, taken } = report;
   const lines = [
     `${machine.cpus} × ${machine.cpu}, Linux ${machine.kernel}, Node ${machine.node}, ${report.time}`,
-    `${report.rounds} rounds in ${report.seconds} s; load of the machine before: ${machine.loadBefore}`,
+    `${report.rounds} rounds in ${report.seconds} s; load of the machine before: ${machine.loadBefore}; CPUs ${machine.keptAwake ? "kept awake" : "may sleep"}`,
     ...Object.entries(report.programs).map(([name, version]) => `${name}: ${version}`),
     "",
     "Each cell: median, then × the median ratio to direct of the same round ± half its spread; ~ where the spread hides it.",

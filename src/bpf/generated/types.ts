@@ -139,7 +139,7 @@ export const workloadFlag = {
   CLIENT_SOURCE: 1048576,
 } as const;
 
-/** struct accel_end, 152 bytes. */
+/** struct accel_end, 192 bytes. */
 export interface AccelEnd {
   readonly key: SocketKey;
   readonly socket: bigint;
@@ -155,14 +155,20 @@ export interface AccelEnd {
   readonly open: number;
   readonly reader: number;
   readonly inode: bigint;
+  readonly waits: bigint;
+  readonly waitsInVain: bigint;
+  readonly waited: bigint;
+  readonly nextWait: bigint;
+  readonly rest: bigint;
   readonly look: UnreadLook;
 }
 
-/** struct accel_flow, 312 bytes. */
+/** struct accel_flow, 400 bytes. */
 export interface AccelFlow {
   readonly ends: readonly AccelEnd[];
   readonly budget: number;
   readonly left: number;
+  readonly patience: number;
 }
 
 /** struct accel_request, 176 bytes. */
@@ -182,6 +188,7 @@ export interface AccelRequest {
   readonly inode: bigint;
   readonly credentials: bigint;
   readonly opener: number;
+  readonly patience: number;
 }
 
 /** struct cidr_key, 28 bytes. */
