@@ -20,6 +20,7 @@
 #include "gate.h"
 #include "reader.h"
 #include "wait.h"
+#include "enrol.h"
 #include "find-socket.h"
 
 static __always_inline int is_alive(const struct accel_end *end)
@@ -71,8 +72,13 @@ int steer(struct sk_msg_md *msg)
 	}
 	if (from->state != ACCEL_STATE_ENROLLED)
 		return SK_PASS;
-	if (!bpf_map_lookup_elem(&accel_netns, &from->key.netns))
-		return never(from, ACCEL_REASON_SWITCHED_OFF);
+	option = forbidden(from->key.netns, from->permission);
+	if (option == ACCEL_REASON_SWITCHED_OFF)
+		return never(from, option);
+	if (option != ACCEL_REASON_NONE) {
+		from->reason = option;
+		return by_tcp(from);
+	}
 	if (to->state != ACCEL_STATE_ENROLLED)
 		return by_tcp(from);
 	if (!is_alive(to))
@@ -172,15 +178,6 @@ int note_start(struct bpf_sock_ops *ctx)
 	return 1;
 }
 
-/* The same number at both ends of the connection between the proxies. */
-static __always_inline __u64 flow_of_start(const struct socket_start *start, enum accel_side side)
-{
-	__u64 client = side == ACCEL_SIDE_CLIENT ? start->sent : start->read;
-	__u64 server = side == ACCEL_SIDE_CLIENT ? start->read : start->sent;
-
-	return client << 32 | server;
-}
-
 static __always_inline __u64 flow_of_outer(struct __sk_buff *skb,
 					   const struct accel_request *request)
 {
@@ -195,58 +192,6 @@ static __always_inline __u64 flow_of_outer(struct __sk_buff *skb,
 		flow = flow_of_start(start, request->side);
 	bpf_sk_release(outer);
 	return flow;
-}
-
-/* What still keeps a socket out of the map; ACCEL_REASON_NONE when nothing does. */
-static __always_inline enum accel_reason hindrance(struct tcp_sock *tp)
-{
-	struct sock *sk = (struct sock *)tp;
-	enum accel_reason option;
-
-	if (BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_ESTABLISHED)
-		return ACCEL_REASON_NOT_ESTABLISHED;
-	if (!BPF_CORE_READ(sk, sk_socket, file))
-		return ACCEL_REASON_NOT_ACCEPTED;
-	if (!is_non_blocking(sk))
-		return ACCEL_REASON_BLOCKING;
-	option = unbearable_option(sk);
-	if (option != ACCEL_REASON_NONE)
-		return option;
-	if (has_low_water(sk))
-		return ACCEL_REASON_RECEIVE_LOW_WATER;
-	if (BPF_CORE_READ(tp, rcv_nxt) != BPF_CORE_READ(tp, copied_seq))
-		return ACCEL_REASON_UNREAD;
-	return ACCEL_REASON_NONE;
-}
-
-/*
- * Which process reads from the socket is for user space to find out, with what is answered here.
- * The inode proves that what it has found out is about this socket.
- */
-static __always_inline int is_reader_known(struct accel_request *request, struct bpf_sock *app,
-					   struct sock *sk)
-{
-	__u64 inode = BPF_CORE_READ(sk, sk_socket, file, f_inode, i_ino);
-	struct socket_opener *opener = bpf_sk_storage_get(&accel_openers, app, 0, 0);
-	int known = inode && request->inode == inode;
-
-	request->inode = inode;
-	request->credentials = (__u64)BPF_CORE_READ(sk, sk_socket, file, f_cred);
-	request->opener = opener ? opener->pid : 0;
-	return known;
-}
-
-static __always_inline int has_unread(struct bpf_sock *app)
-{
-	struct tcp_sock *tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(app);
-
-	return tp && first_redirected((struct sock *)tp) != 0;
-}
-
-static __always_inline int is_final(enum accel_reason reason)
-{
-	return reason == ACCEL_REASON_NOT_ESTABLISHED || reason == ACCEL_REASON_BLOCKING ||
-	       reason > ACCEL_REASON_RECEIVE_LOW_WATER;
 }
 
 static __always_inline void advance_end(struct accel_request *request, struct bpf_sock *app,
@@ -279,6 +224,14 @@ static __always_inline void advance_end(struct accel_request *request, struct bp
 	}
 	if (peer->state != ACCEL_STATE_READY && peer->state != ACCEL_STATE_ENROLLED) {
 		own->reason = ACCEL_REASON_PEER_UNKNOWN;
+		return;
+	}
+	own->permission = own->key.netns == peer->key.netns ? ACCEL_PERMISSION_DIRECT_INSIDE
+							    : ACCEL_PERMISSION_DIRECT_ACROSS;
+	reason = forbidden(own->key.netns, own->permission);
+	if (reason != ACCEL_REASON_NONE) {
+		own->state = ACCEL_STATE_NEVER;
+		own->reason = reason;
 		return;
 	}
 	start->flow = request->flow;

@@ -26,7 +26,8 @@ static __always_inline void tell(const struct look_request *asked, __u64 flow, _
 	};
 	__u64 inode = reader->inode;
 
-	if (stale.looks >= asked->looks)
+	/* A proxy's own socket has none: the proxy is no program that could be withdrawn. */
+	if (inode && stale.looks >= asked->looks)
 		bpf_map_update_elem(&accel_stale, &inode, &stale, BPF_ANY);
 }
 

@@ -17,11 +17,11 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAX_WORKLOADS);
 	__type(key, __u64);
-	__type(value, __u32);
+	__type(value, struct accel_rights);
 } accel_netns SEC(".maps");
 
-/* Sockets of applications whose bytes are redirected. They leave when they are closed, never
- * before. */
+/* Sockets whose bytes are redirected: applications', and proxies' of legs. They leave when they are
+ * closed, never before. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SOCKHASH);
 	__uint(max_entries, 2 * MAX_ACCEL_FLOWS);

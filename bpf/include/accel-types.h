@@ -60,7 +60,24 @@ enum accel_reason {
 	ACCEL_REASON_PEEK_OFFSET,	/* SO_PEEK_OFF does not hold for redirected bytes */
 	ACCEL_REASON_TIMESTAMPS,	/* redirected bytes have none */
 	ACCEL_REASON_URGENT_INLINE,	/* SO_OOBINLINE: who sets it awaits urgent data */
+	ACCEL_REASON_PATH_EXCLUDED,	/* the configuration does not allow this way */
+	ACCEL_REASON_CONTRACT,		/* the kernel cannot be trusted with it */
 	ACCEL_REASON_MAX,
+};
+
+/* What bytes need to leave a socket past TCP. */
+enum accel_permission {
+	ACCEL_PERMISSION_DIRECT_INSIDE, /* to an application in the same network namespace */
+	ACCEL_PERMISSION_DIRECT_ACROSS, /* to one in another */
+	ACCEL_PERMISSION_LEG,		/* from an application to its proxy */
+	ACCEL_PERMISSION_LEG_BACK,	/* from a proxy to its application */
+	ACCEL_PERMISSION_MAX,		/* a power of two */
+};
+
+/* Of a network namespace; value of accel_netns. */
+struct accel_rights {
+	/* by enum accel_permission: ACCEL_REASON_NONE where it has it, else why not */
+	enum accel_reason hindrances[ACCEL_PERMISSION_MAX];
 };
 
 /* What was unread in a socket when it was looked at last. */
@@ -92,6 +109,8 @@ struct accel_end {
 	__u64 waited;	 /* ns, not yet earned by redirected bytes */
 	__u64 next_wait; /* ns of CLOCK_MONOTONIC: none before */
 	__u64 rest;	 /* ns, the last one */
+	enum accel_permission permission;
+	__u32 unused;
 	struct unread_look look;
 };
 
@@ -132,11 +151,12 @@ struct look_request {
 	__u32 looks; /* fewer are not told */
 };
 
-/* What a proxy asks of the program `advance`, and what it answers, in place of a packet. */
+/* What a proxy asks of the programs `advance` and `join`, and what it answers, in place of a
+ * packet. */
 struct accel_request {
 	__u8 ethernet[16];	 /* the kernel wants a link-layer header */
 	struct socket_key app;	 /* the application's socket */
-	struct socket_key outer; /* the proxy's socket towards the other proxy */
+	struct socket_key outer; /* the proxy's: towards the other proxy; of a leg its other end */
 	__u64 flow;		 /* answer, and question of LEAVE */
 	enum accel_action action;
 	enum accel_side side;

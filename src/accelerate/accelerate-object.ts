@@ -13,6 +13,11 @@ export function openAccelerateObject(): BpfObject {
   return BpfObject.open(pathOf("accelerate"));
 }
 
+/** The object of bpf/leg.bpf.c, not loaded yet. */
+export function openLegObject(): BpfObject {
+  return BpfObject.open(pathOf("leg"));
+}
+
 /** The object of bpf/watch.bpf.c, not loaded yet. */
 export function openWatchObject(): BpfObject {
   return BpfObject.open(pathOf("watch"));

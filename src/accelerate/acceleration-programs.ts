@@ -2,12 +2,18 @@
 import { closeSync, openSync } from "node:fs";
 import { AttachType } from "../bpf/attach-type.ts";
 import type { BpfObject } from "../bpf/bpf-object.ts";
-import { type AccelFlow, accelSides } from "../bpf/generated/types.ts";
+import {
+  type AccelFlow,
+  type AccelPermission,
+  type AccelReason,
+  accelPermissions,
+  accelSides,
+} from "../bpf/generated/types.ts";
 import { MapPool } from "../bpf/map-pool.ts";
 import type { NativeLink } from "../native/addon.ts";
 import { check } from "../native/status.ts";
-import { openAccelerateObject } from "./accelerate-object.ts";
-import type { AccelerationSource } from "./acceleration-source.ts";
+import { openAccelerateObject, openLegObject } from "./accelerate-object.ts";
+import type { AccelerationSource, FlowPath } from "./acceleration-source.ts";
 import { runAdvance } from "./advance-request.ts";
 import { ReaderWatch, type WithdrawnProgram } from "./reader/reader-watch.ts";
 
@@ -16,7 +22,20 @@ export interface NamespacePolicy {
   readonly cookie: bigint;
   readonly budget: number;
   readonly excludePorts: readonly number[];
+  readonly paths: readonly FlowPath[];
+  /** Applications receive by TCP. */
+  readonly asymmetric: boolean;
 }
+
+/** What keeps bytes from each way, whatever a workload is allowed; "none" where nothing does. */
+export type Hindrances = Readonly<Record<AccelPermission, AccelReason>>;
+
+const PATH_OF: Readonly<Record<AccelPermission, FlowPath>> = {
+  "direct-inside": "direct",
+  "direct-across": "direct",
+  leg: "leg",
+  "leg-back": "leg",
+};
 
 /**
  * The programs of acceleration while they are loaded. They live as long as this process holds them: connections
@@ -24,12 +43,14 @@ export interface NamespacePolicy {
  */
 export class AccelerationPrograms implements Disposable {
   readonly #object: BpfObject;
+  readonly #leg: BpfObject;
   readonly #maps = new MapPool();
   readonly #watch: ReaderWatch;
   readonly #link: NativeLink;
-  readonly #allowed = new Set<bigint>();
+  readonly #allowed = new Map<bigint, NamespacePolicy>();
   #hasStreamVerdict = false;
-  #off = true;
+  /** Undefined while all is switched off. */
+  #hindrances: Hindrances | undefined;
 
   /**
    * Loaded and switched off. Sockets of processes below `cgroupRoot`, a directory of the cgroup2 tree, are noted when
@@ -38,8 +59,10 @@ export class AccelerationPrograms implements Disposable {
    */
   constructor(cgroupRoot: string) {
     this.#object = openAccelerateObject();
+    this.#leg = openLegObject();
     try {
       this.#object.load({ pool: this.#maps });
+      this.#leg.load({ pool: this.#maps });
       this.#watch = new ReaderWatch(this.#maps);
       this.#attach("steer", AttachType.SkMsgVerdict);
       const directory = openSync(cgroupRoot, "r");
@@ -51,6 +74,7 @@ export class AccelerationPrograms implements Disposable {
       }
     } catch (error) {
       this.#object.close();
+      this.#leg.close();
       this.#maps.close();
       throw error;
     }
@@ -65,15 +89,17 @@ export class AccelerationPrograms implements Disposable {
 
   /** Connections of the namespace that are made from now on may be accelerated, unless all is switched off. */
   allow(policy: NamespacePolicy): AccelerationSource {
-    this.#allowed.add(policy.cookie);
-    if (!this.#off) this.#object.map("accel_netns").set(policy.cookie, 1);
+    this.#allowed.set(policy.cookie, policy);
+    this.#write(policy);
     return {
       advanceFd: this.#object.program("advance").fd,
+      joinFd: this.#leg.program("join").fd,
       flowsFd: this.#object.nativeMap("accel_flows").fd,
       withdrawnFd: this.#object.nativeMap("accel_withdrawn").fd,
       netnsCookie: policy.cookie.toString(),
       budget: policy.budget,
       excludePorts: policy.excludePorts,
+      paths: policy.paths,
     };
   }
 
@@ -83,18 +109,17 @@ export class AccelerationPrograms implements Disposable {
     this.#object.map("accel_netns").delete(cookie);
   }
 
-  /** `forbid` for all namespaces; what is made after it is switched on again is accelerated. */
-  switchOff(off: boolean): void {
-    this.#off = off;
-    const allowed = this.#object.map("accel_netns");
-    for (const cookie of this.#allowed) {
-      if (off) allowed.delete(cookie);
-      else allowed.set(cookie, 1);
-    }
+  /**
+   * What may be from now on: connections that go a way that is forbidden by it go by TCP from their next message on,
+   * and stay there. Undefined is `forbid` for all namespaces.
+   */
+  permit(hindrances: Hindrances | undefined): void {
+    this.#hindrances = hindrances;
+    for (const policy of this.#allowed.values()) this.#write(policy);
   }
 
   get isSwitchedOff(): boolean {
-    return this.#off;
+    return this.#hindrances === undefined;
   }
 
   /** Every flow that a proxy has not left yet. */
@@ -113,7 +138,7 @@ export class AccelerationPrograms implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.switchOff(true);
+    this.permit(undefined);
     this.#link.detach();
     this.#link.close();
     const sockets = this.#object.nativeMap("accel_socks").fd;
@@ -121,7 +146,22 @@ export class AccelerationPrograms implements Disposable {
     this.#object.program("steer").detach(sockets, AttachType.SkMsgVerdict);
     this.#watch[Symbol.dispose]();
     this.#object.close();
+    this.#leg.close();
     this.#maps.close();
+  }
+
+  #write({ cookie, paths, asymmetric }: NamespacePolicy): void {
+    const rights = this.#object.map("accel_netns");
+    const kernels = this.#hindrances;
+    if (kernels === undefined) {
+      rights.delete(cookie);
+      return;
+    }
+    const hindranceTo = (permission: AccelPermission): AccelReason => {
+      if (!paths.includes(PATH_OF[permission])) return "path-excluded";
+      return asymmetric && permission !== "leg" ? "contract" : kernels[permission];
+    };
+    rights.set(cookie, { hindrances: accelPermissions.map(hindranceTo) });
   }
 
   #refuseWithdrawn(): void {

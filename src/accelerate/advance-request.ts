@@ -27,7 +27,7 @@ const ETHERNET: readonly number[] = Array.from({ length: 16 }, () => 0);
 
 const NOBODY: SocketKey = { netns: 0n, local: "::", remote: "::", localPort: 0, remotePort: 0, family: AF_INET6 };
 
-/** Runs the program `advance`, in the namespace of `netns` (an fd) or the caller's own. */
+/** Runs the program `advance` or `join`, in the namespace of `netns` (an fd) or the caller's own. */
 export function runAdvance(program: NativeProgram, question: Question, netns?: number): FlowState {
   const { request } = accelerateLayouts();
   const data = new Uint8Array(request.size);

@@ -8,7 +8,7 @@ import type { NativeProgram, SocketAddress } from "../native/addon.ts";
 import { loadAddon } from "../native/load-addon.ts";
 import { check } from "../native/status.ts";
 import { accelerateLayouts } from "./accelerate-object.ts";
-import type { AccelerationSource } from "./acceleration-source.ts";
+import type { AccelerationSource, FlowPath } from "./acceleration-source.ts";
 import { type FlowState, type Question, runAdvance } from "./advance-request.ts";
 import { ReaderCheck, type ReaderVerdict } from "./reader/reader-check.ts";
 import { isWithdrawn } from "./reader/withdrawn.ts";
@@ -25,18 +25,36 @@ export interface SocketReader {
   readonly pid: number;
 }
 
+/** The ends of one application's socket in a flow, and how it is asked to get there. */
+export interface FlowAsker {
+  /**
+   * `app` by its own ends: the application's socket, not the proxy's that it talks to. `own`: the proxy's socket
+   * that the flow is found by. Without `reader` it comes no further than to "reader-unknown".
+   */
+  ask(side: AccelSide, app: SocketEnds, own: SocketEnds, flow: bigint, reader?: SocketReader): FlowState;
+  /** The connection is over for this side's proxy. */
+  leave(side: AccelSide, flow: bigint): void;
+}
+
 const AF_INET = 2;
 const AF_INET6 = 10;
 
 /** How long a send may wait for its reader to make room. With one CPU the reader cannot run meanwhile. */
 const PATIENCE_NS = availableParallelism() > 1 ? 200_000 : 0;
 
-/** Asks the program `advance` on behalf of one workload's connections, inside its namespace. */
+const NOBODY: SocketReader = { inode: 0n, pid: 0 };
+
+/** Asks the programs `advance` and `join` on behalf of one workload's connections, inside its namespace. */
 export class FlowDriver implements Disposable {
   readonly #source: AccelerationSource;
   readonly #netns: number | undefined;
   readonly #cookie: bigint;
-  readonly #program: NativeProgram;
+  readonly #advance: NativeProgram;
+  readonly #join: NativeProgram;
+  /** From application to application; `own` is the proxy's socket towards the other proxy. */
+  readonly direct: FlowAsker;
+  /** Between an application and the proxy; `own` is the proxy's socket at the other end. */
+  readonly leg: FlowAsker;
   readonly #flows: TypedMap<"accel_flows">;
   readonly #withdrawn: TypedMap<"accel_withdrawn">;
   readonly #readers: ReaderCheck;
@@ -46,7 +64,10 @@ export class FlowDriver implements Disposable {
     this.#source = source;
     this.#netns = netns;
     this.#cookie = BigInt(source.netnsCookie);
-    this.#program = check(loadAddon().programFromFd(source.advanceFd), "dup", "program advance");
+    this.#advance = check(loadAddon().programFromFd(source.advanceFd), "dup", "program advance");
+    this.#join = check(loadAddon().programFromFd(source.joinFd), "dup", "program join");
+    this.direct = this.#asker(this.#advance);
+    this.leg = this.#asker(this.#join);
     const flows = check(loadAddon().mapFromFd(source.flowsFd), "dup", "map accel_flows");
     this.#flows = new TypedMap("accel_flows", flows, accelerateLayouts().flows);
     const withdrawn = check(loadAddon().mapFromFd(source.withdrawnFd), "dup", "map accel_withdrawn");
@@ -60,21 +81,8 @@ export class FlowDriver implements Disposable {
     return this.#source.excludePorts.includes(port);
   }
 
-  /**
-   * `app` and `outer` by their own ends: `app` is the application's socket, not the proxy's that it talks to. Without
-   * `reader` it comes no further than to "reader-unknown".
-   */
-  advance(side: AccelSide, app: SocketEnds, outer: SocketEnds, flow: bigint, reader?: SocketReader): FlowState {
-    const { inode = 0n, pid = 0 } = reader ?? {};
-    return this.#run({
-      action: "advance",
-      side,
-      app: this.#keyOf(app),
-      outer: this.#keyOf(outer),
-      flow,
-      inode,
-      reader: pid,
-    });
+  allows(path: FlowPath): boolean {
+    return this.#source.paths.includes(path);
   }
 
   /** Who reads from the application's socket of this answer, and whether that may get redirected bytes. */
@@ -84,26 +92,33 @@ export class FlowDriver implements Disposable {
 
   /** The application's socket stays out of the map. */
   refuse(side: AccelSide, flow: bigint, reason: AccelReason): FlowState {
-    return this.#run({ action: "refuse", side, flow, reason });
+    return this.#run(this.#advance, { action: "refuse", side, flow, reason });
   }
 
-  /** Undefined once both sides have left. */
+  /** Undefined once its proxies have left. */
   counts(flow: bigint): AccelFlow | undefined {
     return this.#flows.get(flow);
   }
 
-  leave(side: AccelSide, flow: bigint): void {
-    this.#run({ action: "leave", side, flow });
-  }
-
   [Symbol.dispose](): void {
-    this.#program.close();
+    this.#advance.close();
+    this.#join.close();
     this.#flows.close();
     this.#withdrawn.close();
   }
 
-  #run(question: Question): FlowState {
-    return runAdvance(this.#program, { ...question, budget: this.#source.budget, patience: PATIENCE_NS }, this.#netns);
+  #asker(program: NativeProgram): FlowAsker {
+    return {
+      ask: (side, app, own, flow, { inode, pid } = NOBODY) => {
+        const [appKey, ownKey] = [this.#keyOf(app), this.#keyOf(own)];
+        return this.#run(program, { action: "advance", side, app: appKey, outer: ownKey, flow, inode, reader: pid });
+      },
+      leave: (side, flow) => void this.#run(program, { action: "leave", side, flow }),
+    };
+  }
+
+  #run(program: NativeProgram, question: Question): FlowState {
+    return runAdvance(program, { ...question, budget: this.#source.budget, patience: PATIENCE_NS }, this.#netns);
   }
 
   #keyOf({ local, remote }: SocketEnds): SocketKey {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-import { AccelerationPrograms } from "../accelerate/acceleration-programs.ts";
-import type { AccelerationSource } from "../accelerate/acceleration-source.ts";
+import { AccelerationPrograms, type Hindrances } from "../accelerate/acceleration-programs.ts";
+import { type AccelerationSource, FLOW_PATHS } from "../accelerate/acceleration-source.ts";
 import { type Contract, obstaclesOf, wantsStreamVerdict } from "../accelerate/contract/verdict.ts";
 import type { WorkloadConfig } from "../config/model.ts";
 import type { NetworkNamespace } from "../intercept/network-namespace.ts";
@@ -10,6 +10,14 @@ import { ShuntError } from "../util/shunt-error.ts";
 import { runContract } from "./acceleration-contract.ts";
 
 const WATCH_INTERVAL_MS = 1_000;
+
+/** What redirection between sockets of applications and proxies may be used for; undefined: for nothing. */
+const PERMITTED: Readonly<Record<Contract["acceleration"], Hindrances | undefined>> = {
+  on: { "direct-inside": "none", "direct-across": "none", leg: "none", "leg-back": "none" },
+  asymmetric: { "direct-inside": "contract", "direct-across": "contract", leg: "none", "leg-back": "contract" },
+  "splice-only": undefined,
+  off: undefined,
+};
 
 export interface AccelerationState {
   /** `idle`: no workload asks for it; `testing`: the kernel's contract is being tried; `off`: switched off by hand. */
@@ -43,7 +51,8 @@ export class AgentAcceleration implements Disposable {
   /** What the workers need for a workload; undefined where its connections are copied. */
   sourceFor(config: WorkloadConfig, netns: NetworkNamespace): AccelerationSource | undefined {
     const { mode, paths, budget, excludePorts, contract } = config.acceleration;
-    const wanted = mode === "auto" && paths.includes("direct") && !config.proxy.external;
+    const flowPaths = FLOW_PATHS.filter((path) => paths.includes(path));
+    const wanted = mode === "auto" && flowPaths.length > 0 && !config.proxy.external;
     // A cgroup shares its namespace with others, whose sockets are nobody's business.
     if (!wanted || config.target.kind === "cgroup") {
       this.forget(netns);
@@ -51,8 +60,9 @@ export class AgentAcceleration implements Disposable {
     }
     try {
       const programs = this.#load();
+      const asymmetric = contract === "asymmetric";
       if (contract === "ignore") this.#trust(config.name);
-      return programs.allow({ cookie: netns.cookie(), budget, excludePorts });
+      return programs.allow({ cookie: netns.cookie(), budget, excludePorts, paths: flowPaths, asymmetric });
     } catch (err) {
       const message = err instanceof Error ? err.message : String(err);
       if (this.#problem !== message) this.#log.warn({ err }, "acceleration is not available: bytes are copied");
@@ -82,14 +92,13 @@ export class AgentAcceleration implements Disposable {
     if (this.#problem !== undefined) return { state: "unavailable", reason: this.#problem };
     if (!this.#programs) return { state: "idle", reason: "no workload asks for it" };
     if (this.#offByHand) return { state: "off", reason: "switched off by hand" };
+    const broken = this.#contract ? obstaclesOf(this.#contract.behaviours).join(", ") : "";
     if (!this.#programs.isSwitchedOff) {
-      return {
-        state: "on",
-        reason: this.#trusted ? "whatever the kernel's contract says" : "the kernel can be trusted",
-      };
+      if (this.#trusted) return { state: "on", reason: "whatever the kernel's contract says" };
+      if (this.#contract?.acceleration === "on") return { state: "on", reason: "the kernel can be trusted" };
+      return { state: "on", reason: `by legs, what applications send: the kernel's contract: asymmetric (${broken})` };
     }
     if (!this.#contract) return { state: "testing", reason: "what the kernel can be trusted with is being tried" };
-    const broken = obstaclesOf(this.#contract.behaviours).join(", ");
     return { state: "unavailable", reason: `the kernel's contract: ${this.#contract.acceleration} (${broken})` };
   }
 
@@ -150,7 +159,7 @@ export class AgentAcceleration implements Disposable {
   }
 
   #settle(): void {
-    const mayBe = this.#trusted || this.#contract?.acceleration === "on";
-    this.#programs?.switchOff(this.#offByHand || !mayBe);
+    const found = this.#trusted ? "on" : (this.#contract?.acceleration ?? "off");
+    this.#programs?.permit(this.#offByHand ? undefined : PERMITTED[found]);
   }
 }

@@ -131,6 +131,7 @@ function openFlow(connection: OpenConnection & Partial<ConnectionBytes>): Flow {
     interception: connection.interception,
     bytesSent: connection.bytesSent ?? 0,
     bytesReceived: connection.bytesReceived ?? 0,
+    ...(connection.acceleration && { acceleration: connection.acceleration }),
     durationMs: Math.max(0, Date.now() - Date.parse(connection.time)),
   };
 }

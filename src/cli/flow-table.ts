@@ -5,6 +5,8 @@ import { formatTable } from "./table.ts";
 
 interface Row {
   readonly cells: readonly string[];
+  /** Of the bytes of the latest connection whose way is known: sent, received. */
+  way: string;
   active: number;
   total: number;
   bytesSent: number;
@@ -14,7 +16,7 @@ interface Row {
 /** A watcher left open for days must not grow for ever. */
 const MAX_ROWS = 2000;
 
-const HEADERS = ["WORKLOAD", "DIRECTION", "FROM", "TO", "UPSTREAM", "BY", "ACTIVE", "TOTAL", "SENT", "RECEIVED"];
+const HEADERS = ["WORKLOAD", "DIRECTION", "FROM", "TO", "UPSTREAM", "BY", "WAY", "ACTIVE", "TOTAL", "SENT", "RECEIVED"];
 
 export class FlowTable {
   readonly #rows = new Map<string, Row>();
@@ -23,6 +25,7 @@ export class FlowTable {
   /** Bytes count when a connection ends. A flow that was never seen open counts as one, too. */
   add(flow: Flow): void {
     const row = this.#open.get(flow.id) ?? this.#begin(flow);
+    row.way = wayOf(flow) || row.way;
     if (flow.state === "open") return;
     this.#open.delete(flow.id);
     row.active--;
@@ -36,7 +39,7 @@ export class FlowTable {
     const hidden = rows.length - limit;
     const shown = rows
       .slice(0, Math.max(0, limit))
-      .map((row) => [...row.cells, ...[row.active, row.total, row.bytesSent, row.bytesReceived].map(String)]);
+      .map((row) => [...row.cells, row.way, ...[row.active, row.total, row.bytesSent, row.bytesReceived].map(String)]);
     return formatTable(HEADERS, shown) + (hidden > 0 ? `… and ${hidden} more\n` : "");
   }
 
@@ -51,7 +54,7 @@ export class FlowTable {
     ];
     // An inbound source port, and an outbound one, is another for each connection; all the rest is who and whom.
     const key = cells.slice(0, 4).concat(flow.interception).join(" ");
-    const row = this.#rows.get(key) ?? { cells, active: 0, total: 0, bytesSent: 0, bytesReceived: 0 };
+    const row = this.#rows.get(key) ?? { cells, way: "", active: 0, total: 0, bytesSent: 0, bytesReceived: 0 };
     row.active++;
     row.total++;
     this.#open.set(flow.id, row);
@@ -73,4 +76,11 @@ export class FlowTable {
 
 function withoutPort(endpoint: string): string {
   return endpoint.replace(/:\d+$/, "");
+}
+
+/** One word where both directions go the same way. */
+export function wayOf({ acceleration }: Flow): string {
+  if (acceleration === undefined) return "";
+  const { sent, received } = acceleration;
+  return sent === received ? sent : `${sent}, ${received}`;
 }

@@ -21,10 +21,10 @@ export const ACCELERATION_MODES = ["off", "auto"] as const;
 /** `auto`: bytes take the fastest way that is safe for their reader, else the proxy copies them. */
 export type AccelerationMode = (typeof ACCELERATION_MODES)[number];
 
-export const CONTRACT_USES = ["enforce", "ignore"] as const;
+export const CONTRACT_USES = ["enforce", "asymmetric", "ignore"] as const;
 export type ContractUse = (typeof CONTRACT_USES)[number];
 
-export const ACCELERATION_PATHS = ["direct"] as const;
+export const ACCELERATION_PATHS = ["direct", "leg"] as const;
 export type AccelerationPath = (typeof ACCELERATION_PATHS)[number];
 
 /** How bytes may go past the proxy. */
@@ -36,7 +36,10 @@ export interface AccelerationConfig {
   readonly excludePorts: readonly number[];
   /** Bytes of one direction that a reader may leave unread before the rest goes by TCP. */
   readonly budget: number;
-  /** `ignore`: also where the kernel has not shown that it can be trusted. */
+  /**
+   * `asymmetric`: applications receive by TCP whatever the kernel has shown; `ignore`: also where it has not shown that
+   * it can be trusted.
+   */
   readonly contract: ContractUse;
 }
 

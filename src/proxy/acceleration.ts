@@ -20,28 +20,41 @@ export interface SocketEnds {
   readonly remote: Endpoint;
 }
 
+/** Which of the proxy's two sockets: the one towards its application, or the one towards the other end. */
+export type ProxyEnd = "near" | "outer";
+
 /** Bytes that did not go through the proxy. */
 export interface CarriedPast {
   readonly fromApplication: number;
   readonly toApplication: number;
 }
 
-/** One connection whose application's socket may hand its bytes to another one, past the proxy. */
+export interface Carried {
+  readonly past: CarriedPast;
+  /** Bytes that the proxy copied, but that did not come to it, or did not leave it, by TCP. */
+  readonly legs: CarriedPast;
+}
+
+/** One connection whose application's socket may hand its bytes to another one's, or to the proxy's own, past TCP. */
 export interface AcceleratedFlow {
   /** Bytes came through the proxy: tries what is left to try. Cheap once nothing is. */
   advance(): void;
-  carried(): CarriedPast;
-  /** The application has bytes to read that came past the proxy: what the proxy says now would overtake them. */
-  hasUnread(): boolean;
+  carried(): Carried;
+  /** What keeps bytes from a faster way; "none" where nothing does. */
+  reason(): string;
+  /** Whoever is at that end has bytes to read that did not come by TCP: what the proxy says now would overtake them. */
+  hasUnread(end: ProxyEnd): boolean;
+  /** Bytes from that end may come to the proxy's socket by two ways. */
+  hasLeg(end: ProxyEnd): boolean;
   /** Once, when the connection is over. */
-  end(): { readonly carried: CarriedPast; readonly reason: string };
+  end(): { readonly carried: Carried; readonly reason: string };
 }
 
 /** Implemented by whoever composes the proxy with the kernel's means. */
 export interface Accelerator {
   /**
    * `near`: the proxy's socket towards the application, whose own socket is its mirror image; `outer`: the one
-   * towards the other proxy. Undefined where the connection is to be copied; the reason is in the record then.
+   * towards the other proxy. A string where the connection is to be copied: the reason.
    */
   open(near: SocketEnds, outer: SocketEnds, destination: Endpoint): AcceleratedFlow | string;
 }

@@ -1,10 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { Socket } from "node:net";
 import { type Endpoint, unmapAddress } from "../net/endpoint.ts";
-import type { AcceleratedFlow, AccelerationRecord, Accelerator, CarriedPast, SocketEnds } from "./acceleration.ts";
+import { readRest } from "../net/read-rest.ts";
+import type {
+  AcceleratedFlow,
+  AccelerationRecord,
+  Accelerator,
+  Carried,
+  CarriedPast,
+  DataPath,
+  ProxyEnd,
+  SocketEnds,
+} from "./acceleration.ts";
 import type { Direction } from "./original-destination.ts";
 
-const NOTHING: CarriedPast = { fromApplication: 0, toApplication: 0 };
+const NONE: CarriedPast = { fromApplication: 0, toApplication: 0 };
+const NOTHING: Carried = { past: NONE, legs: NONE };
 /** A stream that nobody answers is worth the trouble from here on. */
 const ONE_WAY_BYTES = 262_144;
 /** How long a reset waits for what came past the proxy to be read; an end in order waits as long as it takes. */
@@ -58,28 +69,32 @@ export class ConnectionAcceleration {
 
   /** Bytes have gone past the proxy since this was last asked. */
   hasMoved(): boolean {
-    const { fromApplication, toApplication } = this.#carried;
-    const now = this.#look();
+    const { fromApplication, toApplication } = this.#carried.past;
+    const now = this.#look().past;
     return now.fromApplication !== fromApplication || now.toApplication !== toApplication;
   }
 
   /** Bytes that went past the proxy, in the record's terms. */
   get received(): number {
-    const { fromApplication, toApplication } = this.#look();
-    return this.#direction === "outbound" ? fromApplication : toApplication;
+    return this.#from(this.#look().past);
   }
 
   get sent(): number {
-    const { fromApplication, toApplication } = this.#look();
-    return this.#direction === "outbound" ? toApplication : fromApplication;
+    return this.#to(this.#look().past);
+  }
+
+  /** What has come from `source` and was not read when its end was told; undefined where there is nothing. */
+  takeRest(source: Socket): Buffer | undefined {
+    return this.#flow?.hasLeg(this.#endOf(source)) ? readRest(source) : undefined;
   }
 
   /** Calls `act` when ending `socket` overtakes nothing: at once, or when the application has read. */
   whenRead(socket: Socket, act: () => void, isReset: boolean): void {
-    if (socket !== this.#near || !this.#flow?.hasUnread()) return act();
+    const end = this.#endOf(socket);
+    if (!this.#flow?.hasUnread(end)) return act();
     const deadline = performance.now() + RESET_PATIENCE_MS;
     const look = (delayMs: number): void => {
-      if (socket.destroyed || !this.#flow?.hasUnread() || (isReset && performance.now() > deadline)) return act();
+      if (socket.destroyed || !this.#flow?.hasUnread(end) || (isReset && performance.now() > deadline)) return act();
       setTimeout(look, delayMs, Math.min(2 * delayMs, LONGEST_LOOK_MS));
     };
     setTimeout(look, FIRST_LOOK_MS, FIRST_LOOK_MS);
@@ -95,14 +110,36 @@ export class ConnectionAcceleration {
   }
 
   record(): AccelerationRecord {
-    const path = (bytes: number) => (bytes > 0 ? "direct" : "copy");
-    return { sent: path(this.sent), received: path(this.received), reason: this.#reason };
+    const { past, legs } = this.#look();
+    return {
+      sent: pathOf(this.#to(past), this.#to(legs)),
+      received: pathOf(this.#from(past), this.#from(legs)),
+      reason: this.#ended ? this.#reason : (this.#flow?.reason() ?? this.#reason),
+    };
   }
 
-  #look(): CarriedPast {
+  /** Of these, bytes from the downstream. */
+  #from({ fromApplication, toApplication }: CarriedPast): number {
+    return this.#direction === "outbound" ? fromApplication : toApplication;
+  }
+
+  #to({ fromApplication, toApplication }: CarriedPast): number {
+    return this.#direction === "outbound" ? toApplication : fromApplication;
+  }
+
+  #endOf(socket: Socket): ProxyEnd {
+    return socket === this.#near ? "near" : "outer";
+  }
+
+  #look(): Carried {
     if (!this.#ended && this.#flow) this.#carried = this.#flow.carried();
     return this.#carried;
   }
+}
+
+function pathOf(past: number, byLegs: number): DataPath {
+  if (past > 0) return "direct";
+  return byLegs > 0 ? "leg" : "copy";
 }
 
 function endsOf(socket: Socket): SocketEnds {

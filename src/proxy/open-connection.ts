@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
+import type { AccelerationRecord } from "./acceleration.ts";
 import type { Direction } from "./original-destination.ts";
 
-/** Bytes of a connection, in the record's terms: sent to the downstream, received from it. */
+/** What a connection has carried, in the record's terms: bytes sent to the downstream, received from it. */
 export interface ConnectionBytes {
   readonly id: string;
   readonly bytesSent: number;
   readonly bytesReceived: number;
+  /** How they went; absent where acceleration is off. */
+  readonly acceleration?: AccelerationRecord | undefined;
 }
 
 /** A connection that the proxy carries now; its record has the same id. */

@@ -103,7 +103,12 @@ export class ProxyRuntime implements AsyncDisposable {
 
   /** What each open connection has carried so far. */
   carried(): ConnectionBytes[] {
-    return [...this.#open.keys()].map(({ id, bytesSent, bytesReceived }) => ({ id, bytesSent, bytesReceived }));
+    return [...this.#open.keys()].map(({ id, bytesSent, bytesReceived, acceleration }) => ({
+      id,
+      bytesSent,
+      bytesReceived,
+      acceleration,
+    }));
   }
 
   stats(): TrafficStats {

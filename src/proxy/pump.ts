@@ -10,6 +10,8 @@ export interface PumpOwner {
   touch(): void;
   /** The source's end was a reset. The pump does nothing more. */
   onReset(source: Socket, errnoName: string): void;
+  /** The source has ended: what has come nevertheless and was not read; undefined where there is nothing. */
+  takeRest(source: Socket): Buffer | undefined;
   /** One of the two directions of `socket` is over; called before the socket can close by itself. */
   onHalfDone(socket: Socket): void;
   /** Calls `end`, now or later, when the end of input may be told to `socket`. */
@@ -74,6 +76,11 @@ export class Pump {
   #onEnd = (): void => {
     const error = takeSocketError(this.#source);
     if (error) return this.#owner.onReset(this.#source, error);
+    const rest = this.#owner.takeRest(this.#source);
+    if (rest) {
+      this.bytes += rest.length;
+      this.#target.write(rest, this.#onWritten);
+    }
     this.#ended = true;
     this.#owner.touch();
     this.#owner.onHalfDone(this.#source);

@@ -11,6 +11,7 @@ import {
 import { type Endpoint, formatEndpoint, unmapAddress } from "../net/endpoint.ts";
 import { closeInOrder, resetSocket } from "../net/reset-socket.ts";
 import { socketFd } from "../net/socket-fd.ts";
+import type { AccelerationRecord } from "./acceleration.ts";
 import { planConnect, wouldLoop } from "./connect-plan.ts";
 import { ConnectionAcceleration } from "./connection-acceleration.ts";
 import type { ConnectionRecord, Outcome } from "./connection-record.ts";
@@ -111,6 +112,10 @@ export class TcpConnection implements PumpOwner, ConnectObserver {
     else end();
   }
 
+  takeRest(source: Socket): Buffer | undefined {
+    return this.#acceleration?.takeRest(source);
+  }
+
   onReset(source: Socket, errnoName: string): void {
     this.#fail(source === this.#downstream ? "reset-by-downstream" : "reset-by-upstream", errnoName);
   }
@@ -129,6 +134,11 @@ export class TcpConnection implements PumpOwner, ConnectObserver {
   /** Read from the upstream, and written downstream but for what is still queued. */
   get bytesSent(): number {
     return (this.#toDownstream?.bytes ?? 0) + (this.#acceleration?.sent ?? 0);
+  }
+
+  /** How bytes go; absent where acceleration is off. */
+  get acceleration(): AccelerationRecord | undefined {
+    return this.#acceleration?.record();
   }
 
   describe(): OpenConnection {

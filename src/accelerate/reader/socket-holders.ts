@@ -8,7 +8,7 @@ const MOST_LINKS = 500_000;
 /**
  * Processes that hold a socket, by its inode. The one that is told first answers alone if it holds it, and so does a
  * child of it: what is shared by fork is shared with the same program. Otherwise all processes of the network
- * namespace are asked.
+ * namespace are asked, and this one, whose proxies have sockets in it.
  *
  * @param netns inode number of the network namespace
  * @param opener process that may hold it; 0 where nobody knows
@@ -19,10 +19,11 @@ export function holdersOf(inode: bigint, netns: bigint, opener: number): number[
   const found = likely.find((pid) => holds(pid, inode, budget));
   if (found !== undefined) return [found];
   const namespace = `net:[${netns}]`;
+  const inside = (pid: number): boolean => pid === process.pid || linkOf(`/proc/${pid}/ns/net`) === namespace;
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .map(Number)
-    .filter((pid) => linkOf(`/proc/${pid}/ns/net`) === namespace && holds(pid, inode, budget));
+    .filter((pid) => inside(pid) && holds(pid, inode, budget));
 }
 
 /** The youngest first: it is the one that serves the latest connection of a program that forks for each. */

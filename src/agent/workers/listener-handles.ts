@@ -8,7 +8,7 @@ import {
 } from "../../intercept/original-destination.ts";
 import { createOwnFlowNoter, type OwnFlowNoter } from "../../intercept/own-flows.ts";
 import type { Route } from "../../proxy/proxy-listener.ts";
-import { acceleratorFor } from "./driven-flow.ts";
+import { acceleratorFor } from "./chosen-paths.ts";
 import type { WorkerListener } from "./worker-protocol.ts";
 
 /** What one listener of this thread needs of the kernel's maps, opened as its description asks for it. */

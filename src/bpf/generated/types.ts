@@ -5,6 +5,10 @@
 export const accelActions = ["advance", "leave", "refuse"] as const;
 export type AccelAction = (typeof accelActions)[number];
 
+/** enum accel_permission, in the order of its values: the index is the value. */
+export const accelPermissions = ["direct-inside", "direct-across", "leg", "leg-back"] as const;
+export type AccelPermission = (typeof accelPermissions)[number];
+
 /** enum accel_reason, in the order of its values: the index is the value. */
 export const accelReasons = [
   "none",
@@ -29,6 +33,8 @@ export const accelReasons = [
   "peek-offset",
   "timestamps",
   "urgent-inline",
+  "path-excluded",
+  "contract",
 ] as const;
 export type AccelReason = (typeof accelReasons)[number];
 
@@ -139,7 +145,7 @@ export const workloadFlag = {
   CLIENT_SOURCE: 1048576,
 } as const;
 
-/** struct accel_end, 192 bytes. */
+/** struct accel_end, 200 bytes. */
 export interface AccelEnd {
   readonly key: SocketKey;
   readonly socket: bigint;
@@ -160,10 +166,11 @@ export interface AccelEnd {
   readonly waited: bigint;
   readonly nextWait: bigint;
   readonly rest: bigint;
+  readonly permission: AccelPermission;
   readonly look: UnreadLook;
 }
 
-/** struct accel_flow, 400 bytes. */
+/** struct accel_flow, 416 bytes. */
 export interface AccelFlow {
   readonly ends: readonly AccelEnd[];
   readonly budget: number;
@@ -189,6 +196,11 @@ export interface AccelRequest {
   readonly credentials: bigint;
   readonly opener: number;
   readonly patience: number;
+}
+
+/** struct accel_rights, 16 bytes. */
+export interface AccelRights {
+  readonly hindrances: readonly AccelReason[];
 }
 
 /** struct cidr_key, 28 bytes. */
@@ -398,6 +410,7 @@ export interface Structs {
   readonly accel_end: AccelEnd;
   readonly accel_flow: AccelFlow;
   readonly accel_request: AccelRequest;
+  readonly accel_rights: AccelRights;
   readonly cidr_key: CidrKey;
   readonly claim: Claim;
   readonly counters: Counters;
@@ -426,8 +439,9 @@ export interface Structs {
 
 /** Maps with typed keys and values, by their name in the kernel. */
 export interface Maps {
+  readonly accel_blank: { readonly key: number; readonly value: AccelFlow };
   readonly accel_flows: { readonly key: bigint; readonly value: AccelFlow };
-  readonly accel_netns: { readonly key: bigint; readonly value: number };
+  readonly accel_netns: { readonly key: bigint; readonly value: AccelRights };
   readonly accel_openers: { readonly key: number; readonly value: SocketOpener };
   readonly accel_socks: { readonly key: SocketKey; readonly value: bigint };
   readonly accel_stale: { readonly key: bigint; readonly value: StaleReader };

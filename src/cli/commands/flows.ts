@@ -3,7 +3,7 @@ import type { Flow, FlowLine } from "../../config/formats/flow.ts";
 import { formatDuration } from "../../util/duration.ts";
 import { type AgentAddress, agentAddress, askAgent, followAgent } from "../admin-client.ts";
 import { EXIT } from "../exit-status.ts";
-import { FlowTable } from "../flow-table.ts";
+import { FlowTable, wayOf } from "../flow-table.ts";
 import type { CliIo } from "../io.ts";
 import type { Invocation } from "../parse-arguments.ts";
 
@@ -68,7 +68,7 @@ function textLine(line: FlowLine): string {
   if ("lost" in line) return `lost ${line.lost} events\n`;
   const { time, state, workload, direction, source, originalDestination, upstream, interception } = line;
   const via = upstream === null || upstream === originalDestination ? "" : ` via ${upstream}`;
-  const head = `${time} ${state.padEnd(6)} ${workload} ${direction} ${source} -> ${originalDestination ?? "?"}${via} by ${interception}`;
+  const head = `${time} ${state.padEnd(6)} ${workload} ${direction} ${source} -> ${originalDestination ?? "?"}${via} by ${interception}${wayOf(line) && ` way ${wayOf(line)}`}`;
   if (state === "open") return `${head}\n`;
   return `${head} ${line.outcome ?? ""} sent ${line.bytesSent} received ${line.bytesReceived} in ${formatDuration(line.durationMs)}\n`;
 }

@@ -16,6 +16,8 @@ export interface Flow {
   readonly bytesSent: number;
   readonly bytesReceived: number;
   readonly durationMs: number;
+  /** As in the record. */
+  readonly acceleration?: { readonly sent: string; readonly received: string; readonly reason: string } | undefined;
   /** Once closed, the record's. */
   readonly outcome?: string;
 }

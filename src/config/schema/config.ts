@@ -123,7 +123,7 @@ const acceleration = field(
   mapping({
     mode: field(
       v.oneOf(ACCELERATION_MODES),
-      "`auto`: bytes go past the proxies where both ends' are this agent's and that is safe for the reader",
+      "`auto`: bytes go past the proxies, or past TCP on their way to one, where that is safe for the reader",
       AGENT_DEFAULTS.acceleration.mode,
     ),
     paths: field(
@@ -143,7 +143,7 @@ const acceleration = field(
     ),
     contract: field(
       v.oneOf(CONTRACT_USES),
-      "`ignore`: also on a kernel that has not shown that it can be trusted (`shunt probe --contract`)",
+      "`asymmetric`: applications receive by TCP; `ignore`: also on a kernel that has not shown that it can be trusted (`shunt probe --contract`)",
       AGENT_DEFAULTS.acceleration.contract,
     ),
   }),

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { FlowDriver, SocketEnds } from "../../accelerate/flow-driver.ts";
+import type { AcceleratedFlow, Accelerator, Carried, ProxyEnd } from "../../proxy/acceleration.ts";
+import type { Direction } from "../../proxy/original-destination.ts";
+import { DrivenFlow, NOTHING } from "./driven-flow.ts";
+
+/** How the proxy of a listener asks for its connections to be accelerated. */
+export function acceleratorFor(direction: Direction, driver: FlowDriver): Accelerator {
+  return {
+    open: (near, outer, destination) =>
+      driver.excludes(destination.port)
+        ? "port-excluded"
+        : new ChosenPaths({ direction, near, outer, destination }, driver),
+  };
+}
+
+interface ConnectionEnds {
+  readonly direction: Direction;
+  readonly near: SocketEnds;
+  readonly outer: SocketEnds;
+  readonly destination: SocketEnds["remote"];
+}
+
+/** The ways of one connection: from application to application where that is possible, else by legs. */
+class ChosenPaths implements AcceleratedFlow {
+  readonly #ends: ConnectionEnds;
+  readonly #driver: FlowDriver;
+  #direct: DrivenFlow | undefined;
+  #nearLeg: DrivenFlow | undefined;
+  #outerLeg: DrivenFlow | undefined;
+  /** Why it does not go from application to application. */
+  #notDirect = "path-excluded";
+
+  constructor(ends: ConnectionEnds, driver: FlowDriver) {
+    this.#ends = ends;
+    this.#driver = driver;
+  }
+
+  advance(): void {
+    if (!this.#nearLeg && !this.#triesDirect()) this.#takeLegs();
+    this.#nearLeg?.advance();
+    // By itself it would be worth little, and nobody would take it for what is called a leg.
+    if (this.#nearLeg?.wasEnrolled) this.#outerLeg?.advance();
+  }
+
+  carried(): Carried {
+    const near = this.#nearLeg?.carried() ?? NOTHING;
+    const outer = this.#outerLeg?.carried() ?? NOTHING;
+    return {
+      past: this.#direct?.carried() ?? NOTHING,
+      legs: {
+        fromApplication: Math.max(near.fromApplication, outer.toApplication),
+        toApplication: Math.max(near.toApplication, outer.fromApplication),
+      },
+    };
+  }
+
+  reason(): string {
+    if (!this.#nearLeg) return this.#direct?.reason() ?? "short";
+    const found = this.#nearLeg.reason();
+    return found === "none" ? this.#notDirect : found;
+  }
+
+  hasUnread(end: ProxyEnd): boolean {
+    if (end === "outer") return this.#outerLeg?.hasUnread() ?? false;
+    return (this.#direct?.hasUnread() ?? false) || (this.#nearLeg?.hasUnread() ?? false);
+  }
+
+  hasLeg(end: ProxyEnd): boolean {
+    return (end === "near" ? this.#nearLeg : this.#outerLeg)?.wasEnrolled ?? false;
+  }
+
+  end(): { readonly carried: Carried; readonly reason: string } {
+    const carried = this.carried();
+    const reason = this.reason();
+    this.#direct?.leave();
+    this.#nearLeg?.leave();
+    this.#outerLeg?.leave();
+    return { carried, reason };
+  }
+
+  /** False once there is nothing to hope for that way. */
+  #triesDirect(): boolean {
+    if (!this.#driver.allows("direct")) return false;
+    this.#direct ??= this.#openDirect();
+    this.#direct.advance();
+    if (!this.#direct.isHopeless || !this.#driver.allows("leg")) return true;
+    this.#notDirect = this.#direct.reason();
+    this.#direct.leave();
+    this.#direct = undefined;
+    return false;
+  }
+
+  #openDirect(): DrivenFlow {
+    const { direction, near, outer, destination } = this.#ends;
+    const candidates = applicationsEnds(near, destination);
+    const asker = this.#driver.direct;
+    const [side, servicePort] = direction === "outbound" ? CLIENT : serverOn(destination.port);
+    return new DrivenFlow({ side, candidates, own: outer, asker, servicePort }, this.#driver);
+  }
+
+  #takeLegs(): void {
+    const { direction, near, outer, destination } = this.#ends;
+    const asker = this.#driver.leg;
+    const server = serverOn(destination.port);
+    const [side, servicePort] = direction === "outbound" ? CLIENT : server;
+    const candidates = applicationsEnds(near, destination);
+    this.#nearLeg = new DrivenFlow({ side, candidates, own: near, asker, servicePort }, this.#driver);
+    if (direction !== "outbound") return;
+    // Where the connection stays in this namespace: the server, or the proxy before it.
+    const [serverSide, port] = server;
+    const mirrored = [{ local: outer.remote, remote: outer.local }];
+    const settings = { side: serverSide, candidates: mirrored, own: outer, asker, servicePort: port };
+    this.#outerLeg = new DrivenFlow(settings, this.#driver);
+  }
+}
+
+/** Side, and port that a listener is known by. */
+const CLIENT = ["client", 0] as const;
+const serverOn = (port: number) => ["server", port] as const;
+
+/**
+ * The application's socket is the mirror image of ours; but where rules have redirected the connection, it still
+ * has the address that it asked for.
+ */
+function applicationsEnds({ local, remote }: SocketEnds, destination: SocketEnds["remote"]): readonly SocketEnds[] {
+  const mirrored = { local: remote, remote: local };
+  const isRewritten = local.address !== destination.address || local.port !== destination.port;
+  return isRewritten ? [mirrored, { local: remote, remote: destination }] : [mirrored];
+}
