@@ -12,7 +12,6 @@
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>
-#include <bpf/bpf_core_read.h>
 #include "types.h"
 #include "limits.h"
 #include "accel-maps.h"
@@ -136,7 +135,7 @@ static __always_inline void note_opener(struct bpf_sock_ops *ctx)
 		return;
 	opener = bpf_sk_storage_get(&accel_openers, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (opener)
-		opener->pid = BPF_CORE_READ(task, tgid);
+		opener->pid = READ(task, tgid);
 }
 
 /*
@@ -244,9 +243,6 @@ static __always_inline void advance_end(struct accel_request *request, struct bp
 	own->reason = ACCEL_REASON_NONE;
 	own->state = ACCEL_STATE_ENROLLED;
 }
-
-/* Too large for the stack. */
-static const struct accel_flow no_flow;
 
 static __always_inline void advance_flow(struct __sk_buff *skb, struct accel_request *request)
 {

@@ -11,6 +11,7 @@
  *
  * PROGRAM_GUARDED decides as bpf/accelerate.bpf.c does, by the same header.
  */
+#define READS_BY_HELPER
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_endian.h>

@@ -4,6 +4,7 @@
  * proxy copies them on. A leg is a flow as those of accelerate.bpf.c, whose other end is a socket
  * of the proxy, so that `steer` decides about it by the same gate.
  */
+#define READS_BY_HELPER
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
@@ -17,14 +18,6 @@
 #include "reader.h"
 #include "enrol.h"
 #include "find-socket.h"
-
-/* One that is all zero: the stack has no room for it. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct accel_flow);
-} accel_blank SEC(".maps");
 
 static __always_inline void answer(struct accel_request *request, enum accel_reason reason)
 {
@@ -63,9 +56,8 @@ make_flow(struct accel_request *request, struct bpf_sock *app, struct socket_sta
 {
 	struct tcp_sock *app_tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(app);
 	struct tcp_sock *proxy_tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(proxy);
-	struct accel_flow *blank, *flow;
+	struct accel_flow *flow;
 	struct accel_end *near, *far;
-	__u32 first = 0;
 	enum accel_reason reason;
 
 	if (!app_tp || !proxy_tp)
@@ -84,8 +76,7 @@ make_flow(struct accel_request *request, struct bpf_sock *app, struct socket_sta
 	/* It belongs to a flow already, and may have bytes on that way. */
 	if (app_start->flow || proxy_start->flow)
 		return ACCEL_REASON_REFUSED;
-	blank = bpf_map_lookup_elem(&accel_blank, &first);
-	if (!blank || bpf_map_update_elem(&accel_flows, &request->flow, blank, BPF_NOEXIST))
+	if (bpf_map_update_elem(&accel_flows, &request->flow, &no_flow, BPF_NOEXIST))
 		return ACCEL_REASON_MAP_FULL;
 	flow = bpf_map_lookup_elem(&accel_flows, &request->flow);
 	if (!flow)

@@ -3,6 +3,7 @@
  * Finds readers that leave redirected bytes unread. The agent runs `look` about once in a second
  * (BPF_PROG_TEST_RUN); it is attached nowhere. Needs bpf_for_each_map_elem (>= 5.13).
  */
+#define READS_BY_HELPER
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>

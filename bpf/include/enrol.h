@@ -5,11 +5,13 @@
 
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
-#include <bpf/bpf_core_read.h>
 #include "types.h"
 #include "accel-maps.h"
 #include "gate.h"
 #include "reader.h"
+
+/* A new one; too large for the stack. */
+static const struct accel_flow no_flow;
 
 /* What forbids a namespace to send so; ACCEL_REASON_NONE when nothing does. */
 static __always_inline enum accel_reason forbidden(__u64 netns, enum accel_permission permission)
@@ -36,9 +38,9 @@ static __always_inline enum accel_reason hindrance(struct tcp_sock *tp)
 	struct sock *sk = (struct sock *)tp;
 	enum accel_reason option;
 
-	if (BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_ESTABLISHED)
+	if (READ(sk, __sk_common.skc_state) != TCP_ESTABLISHED)
 		return ACCEL_REASON_NOT_ESTABLISHED;
-	if (!BPF_CORE_READ(sk, sk_socket, file))
+	if (!READ(sk, sk_socket, file))
 		return ACCEL_REASON_NOT_ACCEPTED;
 	if (!is_non_blocking(sk))
 		return ACCEL_REASON_BLOCKING;
@@ -47,7 +49,7 @@ static __always_inline enum accel_reason hindrance(struct tcp_sock *tp)
 		return option;
 	if (has_low_water(sk))
 		return ACCEL_REASON_RECEIVE_LOW_WATER;
-	if (BPF_CORE_READ(tp, rcv_nxt) != BPF_CORE_READ(tp, copied_seq))
+	if (READ(tp, rcv_nxt) != BPF_CORE_READ(tp, copied_seq))
 		return ACCEL_REASON_UNREAD;
 	return ACCEL_REASON_NONE;
 }
@@ -59,12 +61,12 @@ static __always_inline enum accel_reason hindrance(struct tcp_sock *tp)
 static __always_inline int is_reader_known(struct accel_request *request, struct bpf_sock *app,
 					   struct sock *sk)
 {
-	__u64 inode = BPF_CORE_READ(sk, sk_socket, file, f_inode, i_ino);
+	__u64 inode = READ(sk, sk_socket, file, f_inode, i_ino);
 	struct socket_opener *opener = bpf_sk_storage_get(&accel_openers, app, 0, 0);
 	int known = inode && request->inode == inode;
 
 	request->inode = inode;
-	request->credentials = (__u64)BPF_CORE_READ(sk, sk_socket, file, f_cred);
+	request->credentials = (__u64)READ(sk, sk_socket, file, f_cred);
 	request->opener = opener ? opener->pid : 0;
 	return known;
 }

@@ -6,7 +6,6 @@
 #ifndef SHUNT_GATE_H
 #define SHUNT_GATE_H
 
-#include <bpf/bpf_core_read.h>
 #include "kernel.h"
 
 #define TCP_ESTABLISHED 1
@@ -15,36 +14,35 @@
  * The socket at a noted address is still the one that was noted. Its memory may have become that of
  * another socket (SLAB_TYPESAFE_BY_RCU), whose cookie differs.
  */
-static __always_inline int is_established(const struct sock *sk, __u64 cookie)
+static __always_inline int is_established(struct sock *sk, __u64 cookie)
 {
-	return (__u64)BPF_CORE_READ(sk, __sk_common.skc_cookie.counter) == cookie &&
-	       BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_ESTABLISHED;
+	return (__u64)READ(sk, __sk_common.skc_cookie.counter) == cookie &&
+	       READ(sk, __sk_common.skc_state) == TCP_ESTABLISHED;
 }
 
 /*
  * Every byte that `sender` has sent by TCP has been read at `reader`. `sent` and `read` are where
  * the counters of the two began.
  */
-static __always_inline int all_read(const struct tcp_sock *sender, __u32 sent,
-				    const struct tcp_sock *reader, __u32 read)
+static __always_inline int all_read(struct tcp_sock *sender, __u32 sent, struct tcp_sock *reader,
+				    __u32 read)
 {
-	return BPF_CORE_READ(sender, write_seq) - sent == BPF_CORE_READ(reader, copied_seq) - read;
+	return READ(sender, write_seq) - sent == READ(reader, copied_seq) - read;
 }
 
 /* Memory of what waits to be read, redirected or not. */
-static __always_inline __u32 waiting(const struct sock *reader)
+static __always_inline __u32 waiting(struct sock *reader)
 {
-	return BPF_CORE_READ(reader, sk_backlog.rmem_alloc.counter);
+	return READ(reader, sk_backlog.rmem_alloc.counter);
 }
 
 /*
  * The machine's TCP sockets have more memory than net.ipv4.tcp_mem would like. Redirecting asks for
  * more, and where that is refused in the end the sender gets ENOMEM; TCP makes it wait instead.
  */
-static __always_inline int is_memory_short(const struct sock *reader)
+static __always_inline int is_memory_short(struct sock *reader)
 {
-	const unsigned long *pressure =
-		BPF_CORE_READ(reader, __sk_common.skc_prot, memory_pressure);
+	const unsigned long *pressure = READ(reader, __sk_common.skc_prot, memory_pressure);
 	unsigned long since = 0;
 
 	if (pressure)

@@ -8,6 +8,8 @@
 #define SHUNT_KERNEL_H
 
 #include <linux/types.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 #pragma clang diagnostic push
@@ -99,5 +101,24 @@ struct tcp_sock {
 
 #pragma clang diagnostic pop
 #pragma clang attribute pop
+
+/*
+ * READ(sk, sk_socket, file): a field, through any pointers on its way, of an object that may be
+ * gone; 0 then. A plain load that may fault, where the kernel has such; objects that must load
+ * before Linux 6.2 define READS_BY_HELPER, which costs some 20 ns for each pointer.
+ */
+#ifdef READS_BY_HELPER
+#define READ(object, ...) BPF_CORE_READ(object, __VA_ARGS__)
+#else
+/* The verifier makes a move of it. */
+extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym;
+
+#define READ(object, ...)                                                                         \
+	({                                                                                        \
+		typeof(object) __object = (object);                                               \
+		__object = bpf_rdonly_cast(__object, bpf_core_type_id_kernel(typeof(*__object))); \
+		___arrow(__object, __VA_ARGS__);                                                  \
+	})
+#endif
 
 #endif

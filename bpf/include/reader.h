@@ -3,7 +3,6 @@
 #ifndef SHUNT_READER_H
 #define SHUNT_READER_H
 
-#include <bpf/bpf_core_read.h>
 #include "types.h"
 #include "kernel.h"
 
@@ -12,9 +11,9 @@
 /* Low bits of sk_user_data that are flags (include/net/sock.h). */
 #define USER_DATA_FLAGS 7UL
 
-static __always_inline int is_non_blocking(const struct sock *sk)
+static __always_inline int is_non_blocking(struct sock *sk)
 {
-	return (BPF_CORE_READ(sk, sk_socket, file, f_flags) & O_NONBLOCK) != 0;
+	return (READ(sk, sk_socket, file, f_flags) & O_NONBLOCK) != 0;
 }
 
 #define SOCKET_FLAG(flag) (1UL << bpf_core_enum_value(enum sock_flags, flag))
@@ -23,9 +22,9 @@ static __always_inline int is_non_blocking(const struct sock *sk)
  * What the program has asked of its socket that redirected bytes do not honour. The socket's own
  * state tells it, also of options set before acceleration was switched on.
  */
-static __always_inline enum accel_reason unbearable_option(const struct sock *sk)
+static __always_inline enum accel_reason unbearable_option(struct sock *sk)
 {
-	__u64 flags = BPF_CORE_READ(sk, __sk_common.skc_flags);
+	__u64 flags = READ(sk, __sk_common.skc_flags);
 
 	if (flags & SOCKET_FLAG(SOCK_ZEROCOPY))
 		return ACCEL_REASON_ZERO_COPY;
@@ -33,28 +32,28 @@ static __always_inline enum accel_reason unbearable_option(const struct sock *sk
 		return ACCEL_REASON_URGENT_INLINE;
 	if (flags & SOCKET_FLAG(SOCK_RCVTSTAMP) || BPF_CORE_READ_BITFIELD_PROBED(sk, sk_tsflags))
 		return ACCEL_REASON_TIMESTAMPS;
-	if (BPF_CORE_READ(sk, sk_peek_off) >= 0)
+	if (READ(sk, sk_peek_off) >= 0)
 		return ACCEL_REASON_PEEK_OFFSET;
-	if (BPF_CORE_READ((struct inet_connection_sock *)sk, icsk_ulp_ops))
+	if (READ((struct inet_connection_sock *)sk, icsk_ulp_ops))
 		return ACCEL_REASON_UPPER_PROTOCOL;
 	return ACCEL_REASON_NONE;
 }
 
-static __always_inline int has_low_water(const struct sock *sk)
+static __always_inline int has_low_water(struct sock *sk)
 {
-	return BPF_CORE_READ(sk, sk_rcvlowat) > 1;
+	return READ(sk, sk_rcvlowat) > 1;
 }
 
 /* Address of the first redirected message that waits to be read, 0 where none does. */
-static __always_inline __u64 first_redirected(const struct sock *sk)
+static __always_inline __u64 first_redirected(struct sock *sk)
 {
 	struct sk_psock *psock =
-		(struct sk_psock *)((__u64)BPF_CORE_READ(sk, sk_user_data) & ~USER_DATA_FLAGS);
+		(struct sk_psock *)((__u64)READ(sk, sk_user_data) & ~USER_DATA_FLAGS);
 	__u64 first;
 
 	if (!psock)
 		return 0;
-	first = (__u64)BPF_CORE_READ(psock, ingress_msg.next);
+	first = (__u64)READ(psock, ingress_msg.next);
 	return first == (__u64)psock + bpf_core_field_offset(struct sk_psock, ingress_msg) ? 0
 											   : first;
 }

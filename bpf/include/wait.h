@@ -36,7 +36,7 @@ static __always_inline int gate_is_open(const struct accel_end *from, const stru
 
 static long look_again(__u64 round, struct reader_wait *wait)
 {
-	if (waiting((const struct sock *)wait->to->socket) <= wait->room &&
+	if (waiting((struct sock *)wait->to->socket) <= wait->room &&
 	    (wait->from->open || gate_is_open(wait->from, wait->to))) {
 		wait->done = 1;
 		return 1;

@@ -9,10 +9,10 @@ import {
   accelPermissions,
   accelSides,
 } from "../bpf/generated/types.ts";
-import { MapPool } from "../bpf/map-pool.ts";
+import type { MapPool } from "../bpf/map-pool.ts";
 import type { NativeLink } from "../native/addon.ts";
 import { check } from "../native/status.ts";
-import { openAccelerateObject, openLegObject } from "./accelerate-object.ts";
+import { loadAccelerateObject, openLegObject } from "./accelerate-object.ts";
 import type { AccelerationSource, FlowPath } from "./acceleration-source.ts";
 import { runAdvance } from "./advance-request.ts";
 import { ReaderWatch, type WithdrawnProgram } from "./reader/reader-watch.ts";
@@ -44,7 +44,7 @@ const PATH_OF: Readonly<Record<AccelPermission, FlowPath>> = {
 export class AccelerationPrograms implements Disposable {
   readonly #object: BpfObject;
   readonly #leg: BpfObject;
-  readonly #maps = new MapPool();
+  readonly #maps: MapPool;
   readonly #watch: ReaderWatch;
   readonly #link: NativeLink;
   readonly #allowed = new Map<bigint, NamespacePolicy>();
@@ -58,10 +58,9 @@ export class AccelerationPrograms implements Disposable {
    * then.
    */
   constructor(cgroupRoot: string) {
-    this.#object = openAccelerateObject();
+    ({ object: this.#object, maps: this.#maps } = loadAccelerateObject());
     this.#leg = openLegObject();
     try {
-      this.#object.load({ pool: this.#maps });
       this.#leg.load({ pool: this.#maps });
       this.#watch = new ReaderWatch(this.#maps);
       this.#attach("steer", AttachType.SkMsgVerdict);

@@ -439,7 +439,6 @@ export interface Structs {
 
 /** Maps with typed keys and values, by their name in the kernel. */
 export interface Maps {
-  readonly accel_blank: { readonly key: number; readonly value: AccelFlow };
   readonly accel_flows: { readonly key: bigint; readonly value: AccelFlow };
   readonly accel_netns: { readonly key: bigint; readonly value: AccelRights };
   readonly accel_openers: { readonly key: number; readonly value: SocketOpener };
