@@ -53,6 +53,7 @@ int steer(struct sk_msg_md *msg)
 	struct sock *reader;
 	struct bpf_sock *sk = msg->sk;
 	enum accel_reason option;
+	__u32 most;
 
 	if (!sk)
 		return SK_PASS;
@@ -98,9 +99,9 @@ int steer(struct sk_msg_md *msg)
 		from->over_budget++;
 		return by_tcp(from);
 	}
-	if (waiting(reader) + msg->size > flow->budget ||
-	    (!from->open && !gate_is_open(from, to))) {
-		if (!wait_for_reader(flow, from, to, msg->size)) {
+	most = most_waiting(reader, flow->budget);
+	if (waiting(reader) + msg->size > most || (!from->open && !gate_is_open(from, to))) {
+		if (!wait_for_reader(flow, from, to, msg->size, most)) {
 			from->over_budget += from->open;
 			return by_tcp(from);
 		}

@@ -37,6 +37,18 @@ static __always_inline __u32 waiting(struct sock *reader)
 }
 
 /*
+ * How much may wait to be read. More than the socket's own buffer must not, whatever the budget:
+ * TCP drops what comes meanwhile (tcp_try_rmem_schedule, net/ipv4/tcp_input.c), and a reader that
+ * has caught up then waits for the sender's retransmission timer, for seconds.
+ */
+static __always_inline __u32 most_waiting(struct sock *reader, __u32 budget)
+{
+	__u32 buffer = READ(reader, sk_rcvbuf);
+
+	return buffer < budget ? buffer : budget;
+}
+
+/*
  * The machine's TCP sockets have more memory than net.ipv4.tcp_mem would like. Redirecting asks for
  * more, and where that is refused in the end the sender gets ENOMEM; TCP makes it wait instead.
  */

@@ -67,6 +67,7 @@ enum sock_flags {
 struct sock {
 	struct sock_common __sk_common;
 	int sk_rcvlowat;
+	int sk_rcvbuf;
 	int sk_peek_off;
 	__u32 sk_tsflags;
 	struct {

@@ -57,18 +57,18 @@ static __always_inline void earn(struct accel_end *from, __u32 redirected)
 
 /* The reader has made room for `size` bytes, and has read what TCP had brought. */
 static __always_inline int wait_for_reader(const struct accel_flow *flow, struct accel_end *from,
-					   const struct accel_end *to, __u32 size)
+					   const struct accel_end *to, __u32 size, __u32 most)
 {
 	struct reader_wait wait = {.from = from, .to = to};
 	__u64 begun, now;
 
-	if (!flow->patience || size > flow->budget)
+	if (!flow->patience || size > most)
 		return 0;
 	begun = bpf_ktime_get_ns();
 	/* bpf_loop: Linux 5.17 */
 	if (begun < from->next_wait || !bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_loop))
 		return 0;
-	wait.room = flow->budget - size;
+	wait.room = most - size;
 	wait.until = begun + flow->patience;
 	bpf_loop(MOST_LOOKS, look_again, &wait, 0);
 	now = bpf_ktime_get_ns();

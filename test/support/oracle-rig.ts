@@ -32,11 +32,12 @@ export class OracleRig implements AsyncDisposable {
     topology: Topology,
     acceleration: Acceleration,
     accelerated: Record<string, unknown> = {},
+    env: Readonly<Record<string, string>> = {},
   ): Promise<OracleRig> {
     const rig = new OracleRig(topology, acceleration);
     try {
       if (topology === "loopback") addLoopbackAddresses(rig.clientNetns);
-      rig.#agent = await ShuntAgent.start(rig.agentFile(accelerated));
+      rig.#agent = await ShuntAgent.start(rig.agentFile(accelerated), { env });
       return rig;
     } catch (error) {
       await rig[Symbol.asyncDispose]();

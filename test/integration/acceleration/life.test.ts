@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What happens to the agent while bytes go past it: changes lose none, deaths end connections and invent no end. */
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { TRIED } from "../../support/acceleration.ts";
 import { patienceMs } from "../../support/inbox.ts";
@@ -7,6 +8,7 @@ import { OracleClient, type OracleReport, type OracleServer, problemsOf } from "
 import { OracleRig } from "../../support/oracle-rig.ts";
 import { shunt } from "../../support/shunt.ts";
 
+const WORKER_KILLER = join(import.meta.dirname, "../../support/worker-killer.mjs");
 const APART = ["--without", "zerocopy,lowat,late"];
 /** Connections that come and go, and some that stay. */
 const LOAD = ["-n", "1000000", "-c", "24", "--size", "60000", ...APART];
@@ -23,8 +25,9 @@ async function made(rig: OracleRig): Promise<number> {
 }
 
 /** Waits for so many more connections: what was changed has been in force for them. */
-async function more(rig: OracleRig, count: number): Promise<void> {
-  const wanted = (await made(rig)) + count;
+const more = async (rig: OracleRig, count: number): Promise<void> => reach(rig, (await made(rig)) + count);
+
+async function reach(rig: OracleRig, wanted: number): Promise<void> {
   const deadline = performance.now() + patienceMs(30_000);
   while ((await made(rig)) < wanted)
     if (performance.now() > deadline) throw new Error(`only ${await made(rig)} connections of ${wanted}`);
@@ -75,6 +78,33 @@ describe.each(TRIED)("under load in mode %s,", { timeout: patienceMs(120_000) },
 function expectOnlyDeaths(report: OracleReport): void {
   expect(report, report.notes.join("\n")).toMatchObject({ clean: true });
 }
+
+describe.each(TRIED)("when the workers are terminated in mode %s,", (acceleration) => {
+  it("every connection of theirs ends within a second, none as if all had come, and new ones are served", async ({
+    skip,
+  }) => {
+    const env = { NODE_OPTIONS: `--import=${WORKER_KILLER}` };
+    await using rig = await OracleRig.start("two namespaces", acceleration, {}, env);
+    const missing = await rig.missing();
+    skip(missing !== undefined, missing);
+    await using server = await rig.server({ flags: ["--deaths"] });
+    const deaths = ["--deaths", "--seed", "3", "--without", "slow,buffers"];
+    await using staying = await startClient(rig, server, [...ENDURING, "--min-size", "1000000000", ...deaths]);
+    await reach(rig, 12);
+    const killed = Date.now() / 1000;
+    rig.agent.signal("SIGUSR2");
+    const client = await staying.report();
+    expectOnlyDeaths(client);
+    expect(client).toMatchObject({ transfers: 6, died: 6 });
+    expect(client.lastEnd - killed).toBeLessThan(patienceMs(1000) / 1000);
+    await rig.agent.waitForLog(({ msg }) => msg === "worker replaced");
+    await using coming = await startClient(rig, server, ["-n", "60", "-c", "12", "--size", "60000", ...deaths]);
+    expect(await coming.report()).toMatchObject({ clean: true, transfers: 60, died: 0 });
+    const accepted = await server.report();
+    expectOnlyDeaths(accepted);
+    expect(accepted).toMatchObject({ died: 6 });
+  });
+});
 
 describe.each(TRIED)("when the agent is killed in mode %s,", (acceleration) => {
   it("every connection ends at both ends within a second, none as if all had come", async ({ skip }) => {
