@@ -28,14 +28,25 @@ const UNPACKED = ["flex", "bison"];
 const SCRIPT = join(import.meta.dirname, "build-kernel");
 const fragmentFile = (name: string): string => join(import.meta.dirname, "config", `${name}.config`);
 
-/** The kernel of an entry that names fragments, from the cache or built now, which takes minutes. */
+/** Folders with source and objects of the packages that were built from in this run; they go with the process. */
+const folders = new Map<string, string>();
+let last: Promise<unknown> = Promise.resolve();
+
+/**
+ * The kernel of an entry that names fragments, from the cache or built now, which takes minutes. One is built after the
+ * other: what a fragment does not touch is compiled once for all kernels of the same source.
+ */
 export async function buildDebianKernel(entry: KernelEntry, refresh = false): Promise<Kernel> {
   const fragments = entry.fragments ?? [];
   const recipe = createHash("sha256");
   for (const file of [SCRIPT, ...["base", ...fragments].map(fragmentFile)]) recipe.update(readFileSync(file));
   const target = join(cacheFolder(), "kernels", `built-${entry.name}-${recipe.digest("hex").slice(0, 12)}`);
   const image = join(target, "bzImage");
-  if (refresh || !existsSync(image)) await build(entry, fragments, image);
+  if (refresh || !existsSync(image)) {
+    const built = last.then(() => build(entry, fragments, image));
+    last = built.catch(() => {});
+    await built;
+  }
   const release = releaseOf(readFileSync(image));
   if (release === undefined) throw new VmUnavailable(`${entry.name}: ${image} is not a bzImage`);
   return { release, image, modules: undefined };
@@ -45,27 +56,27 @@ async function build(entry: KernelEntry, fragments: readonly string[], image: st
   const missing = NEEDED.find((program) => findCommand(program) === undefined);
   if (missing !== undefined) throw new VmUnavailable(`${entry.name}: building a kernel needs ${missing}`);
   const env = await buildEnvironment();
-  const folder = mkdtempSync(join(cacheFolder(), "build.part-"));
+  const folder = folders.get(entry.package) ?? mkdtempSync(join(cacheFolder(), "build.part-"));
   const run = async (command: readonly string[]): Promise<string> => {
     const { status, output } = await runQuietly(command, { cwd: folder, env });
     if (status !== 0) throw new VmUnavailable(`${entry.name}: ${command[0]}: ${lastLine(output)}`);
     return output;
   };
-  try {
+  if (!folders.has(entry.package)) {
+    process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
     const apt = await aptFor(entry.suite);
     await apt(["apt-get", "update"]);
     await apt(["apt-get", "download", entry.package], folder);
     const [deb = ""] = readdirSync(folder);
     await run(["dpkg-deb", "-x", deb, "package"]);
     await run(["tar", "-xJf", `package/usr/src/${entry.package}.tar.xz`]);
-    const built = lastLine(await run(["sh", SCRIPT, entry.package, "objects", ...fragments]));
-    mkdirSync(join(image, ".."), { recursive: true });
-    copyFileSync(built, `${image}.part`);
-    copyFileSync(join(folder, "objects/.config"), join(image, "../config"));
-    renameSync(`${image}.part`, image);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
+    folders.set(entry.package, folder);
   }
+  const built = lastLine(await run(["sh", SCRIPT, entry.package, "objects", ...fragments]));
+  mkdirSync(join(image, ".."), { recursive: true });
+  copyFileSync(built, `${image}.part`);
+  copyFileSync(join(folder, "objects/.config"), join(image, "../config"));
+  renameSync(`${image}.part`, image);
 }
 
 async function buildEnvironment(): Promise<NodeJS.ProcessEnv> {

@@ -19,6 +19,8 @@ export interface Verdict {
   readonly detail: string;
   /** Only of features: whether it is there. */
   readonly present?: boolean;
+  /** What the cell found, where "passed" does not say it. */
+  readonly found?: string;
 }
 
 const probeSchema = z.object({
@@ -108,17 +110,42 @@ export function judgeFeatures(probe: Probe, missing: Expectation["missing"] | un
   });
 }
 
+/** What the probe's cell says the others have to do without: of a kernel in the list as expected or not, else skipped. */
+export function judgeReductions(cell: Cell | undefined, missing: Expectation["missing"] | undefined): Verdict[] {
+  return [...(cell?.output ?? "").matchAll(/^reduction (\S+) (.*)$/gm)].map(([, name = "", why = ""]) => {
+    const state = missing === undefined ? "skipped" : name in missing ? "passed" : "failed";
+    return { name: `guest ${name}`, state, seconds: 0, detail: why };
+  });
+}
+
+/** The contract's verdict stands in its cell's last line. */
+export function judgeContract(cell: Cell, expected: string | undefined): Verdict {
+  const verdict = judgeCell(cell);
+  const found = /^acceleration: (\S+)$/.exec(cell.output.trim().split("\n").at(-1) ?? "")?.[1];
+  if (verdict.state !== "passed" || found === undefined) return verdict;
+  return expected === undefined || expected === found
+    ? { ...verdict, found }
+    : { ...verdict, found, state: "failed", detail: `expected ${expected}\n${cell.output.trim()}` };
+}
+
 /** Everything about one kernel. */
 export function judgeCells(
   cells: readonly Cell[],
   expected: Partial<Expectation>,
 ): { readonly verdicts: readonly Verdict[]; readonly probe: Probe | undefined } {
   const probe = readProbe(cells.find(({ name }) => name === "probe"));
-  const verdicts = cells.map(judgeCell);
+  const verdicts = cells.map((cell) =>
+    cell.name === "contract" ? judgeContract(cell, expected.contract) : judgeCell(cell),
+  );
   if (cells.length === 0) verdicts.push({ name: "cells", state: "failed", seconds: 0, detail: "the guest ran none" });
   if (probe === undefined) return { verdicts, probe };
   return {
-    verdicts: [...judgeChoice(probe, expected), ...verdicts, ...judgeFeatures(probe, expected.missing)],
+    verdicts: [
+      ...judgeChoice(probe, expected),
+      ...judgeReductions(cells[0], expected.missing),
+      ...verdicts,
+      ...judgeFeatures(probe, expected.missing),
+    ],
     probe,
   };
 }

@@ -1,37 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/** An initramfs in the "newc" form of cpio (kernel: Documentation/driver-api/early-userspace/buffer-format.rst). */
+/** What the kernel unpacks into its memory and starts: guest/init.sh, busybox, and modules or all of the guest's files. */
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
+import { type Member, packCpio, S_IFCHR, S_IFDIR, S_IFREG } from "./cpio.ts";
+import { packRoot } from "./packed-root.ts";
 import type { Emulator, Kernel } from "./parts.ts";
 import { VmUnavailable } from "./unavailable.ts";
-
-interface Member {
-  readonly name: string;
-  readonly mode: number;
-  readonly content: Uint8Array;
-}
-
-const S_IFDIR = 0o040000;
-const S_IFREG = 0o100000;
-
-const padded = (length: number): number => (length + 3) & ~3;
-
-function encodeMember({ name, mode, content }: Member, inode: number): Buffer {
-  const size = name.length + 1;
-  const fields = [inode, mode, 0, 0, 1, 0, content.length, 0, 0, 0, 0, size, 0];
-  const header = `070701${fields.map((field) => field.toString(16).padStart(8, "0")).join("")}${name}\0`;
-  const bytes = Buffer.alloc(padded(110 + size) + padded(content.length));
-  bytes.write(header, "latin1");
-  bytes.set(content, padded(110 + size));
-  return bytes;
-}
-
-/** Packs members into one archive; folders first, as the kernel makes none by itself. */
-export function packCpio(members: readonly Member[]): Buffer {
-  const trailer: Member = { name: "TRAILER!!!", mode: 0, content: new Uint8Array() };
-  return Buffer.concat([...members, trailer].map((member, index) => encodeMember(member, index + 1)));
-}
 
 /** What mounting the host's files needs; a kernel may have any of them built in. */
 const wanted = ["virtio_pci", "virtiofs", "9p", "9pnet_virtio", "overlay"];
@@ -71,15 +46,35 @@ function bootModules({ modules }: Kernel): string[] {
   return loadOrder(readFileSync(join(modules, "modules.dep"), "utf8"), wanted).map((file) => join(modules, file));
 }
 
+/** What devtmpfs would make; init needs the first two before it can mount anything. */
+const devices = { console: [5, 1], null: [1, 3] } as const;
+
 /**
- * @param settings NAME=VALUE lines that guest/init.sh reads
+ * @param settings NAME=VALUE lines that guest/init.sh reads; with FILES=packed the guest's files are in it
  */
 export function buildInitramfs(kernel: Kernel, emulator: Emulator, settings: Readonly<Record<string, string>>): Buffer {
-  const folders = ["bin", "sbin", "dev", "proc", "sys", "lib", "lib/modules", "modules", "lower", "upper", "root"];
+  const folders = [
+    "bin",
+    "sbin",
+    "dev",
+    "proc",
+    "sys",
+    "lib",
+    "lib/modules",
+    "modules",
+    "lower",
+    "upper",
+    "root",
+    "directory",
+  ];
   const members: Member[] = folders.map((name) => ({ name, mode: S_IFDIR | 0o755, content: new Uint8Array() }));
   const add = (name: string, content: Uint8Array): number => members.push({ name, mode: S_IFREG | 0o755, content });
   const quoted = Object.entries(settings).map(([name, value]) => `${name}='${value.replaceAll("'", `'\\''`)}'`);
+  for (const [name, device] of Object.entries(devices))
+    members.push({ name: `dev/${name}`, mode: S_IFCHR | 0o600, content: new Uint8Array(), device });
   add("bin/busybox", readFileSync(emulator.busybox));
+  // By "rdinit=/bin/sh -- /init": a kernel may not know scripts.
+  add("bin/sh", readFileSync(emulator.busybox));
   add("init", readFileSync(join(import.meta.dirname, "guest/init.sh")));
   add("settings", Buffer.from(`${quoted.join("\n")}\n`));
   // The kernel loads what nftables, veth and the like ask for through this path, in the initramfs.
@@ -88,5 +83,5 @@ export function buildInitramfs(kernel: Kernel, emulator: Emulator, settings: Rea
     const name = basename(file).replace(/\.xz$/, "");
     add(`modules/${String(index).padStart(2, "0")}-${name}`, readModule(file, emulator.busybox));
   }
-  return packCpio(members);
+  return packCpio(settings["FILES"] === "packed" ? [...members, ...packRoot(settings["HOST_PATH"] ?? "")] : members);
 }

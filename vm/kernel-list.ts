@@ -8,7 +8,9 @@ export interface Expectation {
   readonly tier: string | null;
   /** Feature that the reason of the choice names; absent where nothing better exists. */
   readonly because?: string;
-  /** Features that are not there, each with why; every other one has to be. */
+  /** How far acceleration may go, by the contract's self-test; not judged when absent. */
+  readonly contract?: string;
+  /** Features that are not there, and what the cells go without, each with why; every other one has to be. */
   readonly missing: Readonly<Record<string, string>>;
 }
 

@@ -39,7 +39,7 @@ const chosen = process.env["SHUNT_VM_ACCEL"] ?? "tcg";
 function qemuArguments(folder: string, kernel: Kernel, emulator: Emulator, options: VmOptions): string[] {
   const { memoryMb = 2048, accelerator = chosen, boot } = options;
   const accelerators = accelerator.split(",").flatMap((name) => ["-accel", name]);
-  const words = `console=ttyS0 quiet loglevel=4 panic=-1 ${boot?.append ?? ""}`;
+  const words = `console=ttyS0 quiet loglevel=4 panic=-1 ${boot?.append ?? ""} rdinit=/bin/sh -- /init`;
   return [
     ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", ...accelerators, ...emulator.firmware],
     ["-machine", "q35", "-cpu", "max", "-smp", "2", "-m", `${memoryMb}M`],
@@ -81,7 +81,7 @@ async function socketReady(path: string, daemon: ChildProcess, log: () => string
 }
 
 function startDaemon(folder: string, emulator: Emulator): { child: ChildProcess; log: () => string } {
-  const shared = "source=/,sandbox=chroot,cache=auto";
+  const shared = "source=/,sandbox=chroot,cache=always";
   const args = [`--socket-path=${folder}/fs.sock`, ...emulator.virtiofsdOptions, "-o", shared];
   const child = spawnBound(emulator.virtiofsd, args, emulator);
   let text = "";
@@ -92,8 +92,28 @@ function startDaemon(folder: string, emulator: Emulator): { child: ChildProcess;
   return { child, log: () => text.trim().split("\n").at(-1) ?? "" };
 }
 
-/** Boots a kernel on the host's own files (read-only, writes go to memory) and runs one command as root. */
+/**
+ * Boots a kernel on the host's own files (read-only, writes go to memory) and runs one command as root. Where the kernel
+ * can't mount them it is booted again, with those that the cells need in its memory.
+ */
 export async function runInVm(kernel: Kernel, emulator: Emulator, options: VmOptions): Promise<VmRun> {
+  try {
+    return await boot(kernel, emulator, options, "shared");
+  } catch (error) {
+    if (!(error instanceof NothingShared)) throw error;
+    return boot(kernel, emulator, options, "packed");
+  }
+}
+
+/** The guest has no way to the host's files. */
+class NothingShared extends VmUnavailable {}
+
+async function boot(
+  kernel: Kernel,
+  emulator: Emulator,
+  options: VmOptions,
+  files: "shared" | "packed",
+): Promise<VmRun> {
   const folder = mkdtempSync(join(tmpdir(), "vm-of-shunt-"));
   // An exit in the middle, as after a signal, takes the children along by itself.
   const discard = (): void => rmSync(folder, { recursive: true, force: true });
@@ -108,6 +128,7 @@ export async function runInVm(kernel: Kernel, emulator: Emulator, options: VmOpt
     HOST_PATH: hostPath,
     PATIENCE: "10",
     CGROUPS: options.boot?.cgroups ?? "v2",
+    FILES: files,
   };
   writeFileSync(
     join(folder, "initramfs"),
@@ -133,6 +154,19 @@ export async function runInVm(kernel: Kernel, emulator: Emulator, options: VmOpt
     discard();
     process.off("exit", discard);
   }
+}
+
+/** How guest/init.sh begins its complaint. */
+const NOTHING_SHARED = "nothing shared:";
+
+/** The option that a kernel lacks which does not come as far as init, by what it says on its console. */
+export function whyNoBoot(said: string): string {
+  if (said === "")
+    return "it says nothing on its first serial line (CONFIG_SERIAL_8250, CONFIG_SERIAL_8250_CONSOLE, CONFIG_PRINTK)";
+  if (/Failed to execute \/bin\/sh \(error -8\)/.test(said)) return `no CONFIG_BINFMT_ELF: ${said}`;
+  if (/Unable to mount root fs|No working init found|Cannot open root device/.test(said))
+    return `no initramfs (CONFIG_BLK_DEV_INITRD): ${said}`;
+  return said;
 }
 
 interface Watched {
@@ -167,6 +201,7 @@ function conclude({ frames, errors, timedOut }: Watched, console: string): { sta
   const output = frames.flatMap((frame) => (frame.kind === "output" ? [frame.line] : [])).join("\n");
   const last = frames.findLast((frame) => frame.kind === "exit" || frame.kind === "broken");
   if (last?.kind === "exit") return { status: last.status, output };
+  if (last?.kind === "broken" && last.reason.startsWith(NOTHING_SHARED)) throw new NothingShared(last.reason);
   if (last?.kind === "broken")
     throw new VmUnavailable(
       `the guest is not ready: ${last.reason}\n${console.trim().split("\n").slice(-5).join("\n")}`,
@@ -175,5 +210,5 @@ function conclude({ frames, errors, timedOut }: Watched, console: string): { sta
   const tail = `${errors}\n${console}`.trim().split("\n").slice(-15).join("\n");
   if (began)
     throw new Error(`the guest ended without a result${timedOut ? " in time" : ""}\n${output.slice(-2000)}\n${tail}`);
-  throw new VmUnavailable(`the guest does not boot${timedOut ? " in time" : ""}: ${tail}`);
+  throw new VmUnavailable(`the guest does not boot${timedOut ? " in time" : ""}: ${whyNoBoot(tail)}`);
 }

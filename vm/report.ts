@@ -34,6 +34,7 @@ function markOf(verdict: Verdict | undefined): string {
   if (verdict === undefined) return "–";
   if (verdict.state === "failed") return "**FAILED**";
   if (verdict.state === "skipped") return "skipped";
+  if (verdict.found !== undefined) return verdict.found;
   if (verdict.present !== undefined) return verdict.present ? "yes" : "no";
   return "ok";
 }
@@ -43,7 +44,7 @@ export function formatTable(results: readonly KernelResult[]): string {
   const row = (title: string, of: (result: KernelResult) => string): string =>
     `| ${[title, ...results.map(of)].join(" | ")} |`;
   const names = [...new Set(results.flatMap(({ verdicts }) => verdicts.map(({ name }) => name)))];
-  const cells = names.filter((name) => !name.startsWith("feature ") && !["mode", "tier", "reason"].includes(name));
+  const cells = names.filter((name) => !/^(feature|guest) |^(mode|tier|reason)$/.test(name));
   const found = (result: KernelResult, name: string): string =>
     markOf(result.verdicts.find((verdict) => verdict.name === name));
   const lines = [

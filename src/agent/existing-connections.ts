@@ -2,8 +2,8 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { NetworkNamespace } from "../intercept/network-namespace.ts";
+import { readProcNet } from "../intercept/read-proc-net.ts";
 import type { Target } from "../intercept/spec.ts";
-import { run } from "../util/exec.ts";
 
 /** State column of /proc/net/tcp (include/net/tcp_states.h). */
 const ESTABLISHED = "01";
@@ -33,15 +33,8 @@ export class ExistingConnections {
   }
 
   async #established(): Promise<ReadonlySet<string>> {
-    // /proc/net is that of the reading process, so somebody inside the namespace has to read it.
-    const { stdout } = await run("nsenter", [
-      `--net=/proc/${process.pid}/fd/${this.#netns.fd}`,
-      "--",
-      "cat",
-      "/proc/net/tcp",
-      "/proc/net/tcp6",
-    ]);
-    const inodes = new Set(parseEstablished(stdout));
+    const text = ["tcp", "tcp6"].map((name) => readProcNet(this.#netns, name)).join("\n");
+    const inodes = new Set(parseEstablished(text));
     if (this.#target.kind === "netns") return inodes;
     const owned = socketInodes(this.#target.path);
     return new Set([...inodes].filter((inode) => owned.has(inode)));

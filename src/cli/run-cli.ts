@@ -2,7 +2,7 @@
 /** The whole command line: one command is run, and every failure ends here as a message and a status. */
 import { ConfigError } from "../config/problem.ts";
 import { causedBy, ShuntError } from "../util/shunt-error.ts";
-import { UnsupportedError } from "../util/unsupported-error.ts";
+import { ImpossibleHereError } from "../util/unsupported-error.ts";
 import type { Actions } from "./actions.ts";
 import { EXIT } from "./exit-status.ts";
 import type { CliIo } from "./io.ts";
@@ -64,5 +64,5 @@ function statusOf(error: unknown, command: string | undefined): number {
   if (causedBy(error, UsageError) !== undefined) return EXIT.usage;
   if (command === "exec") return EXIT.execFailed;
   if (command === ISTIO_IPTABLES) return EXIT.failure;
-  return causedBy(error, UnsupportedError) === undefined ? EXIT.failure : EXIT.unavailable;
+  return causedBy(error, ImpossibleHereError) === undefined ? EXIT.failure : EXIT.unavailable;
 }

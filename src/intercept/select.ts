@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { ShuntError } from "../util/shunt-error.ts";
+import { ImpossibleHereError } from "../util/unsupported-error.ts";
 import type { BackendName, InterceptionPart } from "./backend.ts";
 import { CompositeInterception, inboundOf, outboundOf, type WholeInterception } from "./composite.ts";
 import type { InterceptSpec } from "./spec.ts";
@@ -23,7 +23,7 @@ export interface Selected {
 }
 
 /** Nothing that was tried worked; the message has every attempt with its reason. */
-export class NoInterceptionError extends ShuntError<"ERR_INTERCEPT_IMPOSSIBLE"> {}
+export class NoInterceptionError extends ImpossibleHereError<"ERR_INTERCEPT_IMPOSSIBLE"> {}
 
 /** The back-ends that a request can come to. */
 export function backendsFor(requested: RequestedMode): readonly BackendName[] {

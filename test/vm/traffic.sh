@@ -49,7 +49,9 @@ for mode in "$@"; do
 	rm -f /tmp/record.jsonl /tmp/ready
 	node dist/main.js run --name vm --mode $mode --record /tmp/record.jsonl --workload-netns a --workload-netns b >/tmp/ready &
 	agent=$!
-	until_true grep -q ready /tmp/ready || { echo "$mode: not ready"; exit 1; }
+	ready() { grep -q ready /tmp/ready || ! kill -0 $agent; }
+	until_true ready
+	grep -q ready /tmp/ready || { echo "$mode: not ready"; exit 1; }
 	set -f
 	for address in $addresses; do
 		code=$(ip netns exec a curl -s -m 30 -o /dev/null -w '%{http_code}' "http://$address:8080/") || true

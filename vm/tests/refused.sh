@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # refused.sh MODE: a mode that the probe says is impossible must be refused with 69 and a reason when it is asked for, and
 # leave nothing behind. What would carry traffic here is a probe that denies too much.
-ip netns add a
+if ! ip netns add a 2>/dev/null; then
+	echo "there are no network namespaces to try it in (CONFIG_NET_NS)"
+	exit 77
+fi
 ip -n a link set lo up
 trap 'ip netns del a' EXIT
 node dist/main.js run --name vm --mode $1 --workload-netns a >/tmp/refused 2>&1 &

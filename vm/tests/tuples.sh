@@ -20,8 +20,10 @@ for n in a b; do
 	ip -n $n link add eth0 type dummy 2>/dev/null || ip -n $n link add eth0 type veth peer name eth1
 	ip -n $n link set eth0 up
 	ip -n $n addr add 10.78.0.1/24 dev eth0
-	ip -n $n addr add fd78::1/64 dev eth0 nodad
+	[ ! -e /proc/net/if_inet6 ] || ip -n $n addr add fd78::1/64 dev eth0 nodad
 done
+count=2
+[ ! -e /proc/net/if_inet6 ] || count=4
 # Waits, for up to a minute, until a command succeeds.
 until_true() {
 	tries=0
@@ -49,6 +51,7 @@ kill -STOP $agent
 clients=
 for pair in "a 10.78.0.10" "b 10.78.0.20" "a fd78::10" "b fd78::20"; do
 	set -- $pair
+	case $2$count in *:*2) continue ;; esac
 	rm -f "/tmp/client-$2"
 	ip netns exec $1 python3 -c "$connect" $2 >"/tmp/client-$2" 2>&1 &
 	clients="$clients $!"
@@ -58,10 +61,11 @@ kill -CONT $agent
 for client in $clients; do wait $client || true; done
 for pair in "a 10.78.0.10:80" "b 10.78.0.20:80" 'a \[fd78::10\]:80' 'b \[fd78::20\]:80'; do
 	set -- $pair
+	case $2$count in *:*:*2) continue ;; esac
 	told() { grep "\"workload\":\"$1\"" /tmp/tuples.jsonl | grep -q "\"originalDestination\":\"$2\""; }
 	until_true told "$1" "$2" || { echo "no record of $2 from $1:"; cat /tmp/tuples.jsonl; exit 1; }
 done
-[ "$(wc -l </tmp/tuples.jsonl)" = 4 ] || { echo "not 4 records:"; cat /tmp/tuples.jsonl; exit 1; }
+[ "$(wc -l </tmp/tuples.jsonl)" = $count ] || { echo "not $count records:"; cat /tmp/tuples.jsonl; exit 1; }
 kill -TERM $agent
 wait $agent || { echo "the agent ended with $?"; exit 1; }
 agent=

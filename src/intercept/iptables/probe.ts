@@ -32,6 +32,7 @@ const NEEDS: Readonly<Record<Need, (family: Family) => string>> = {
       "-A SHUNT_PROBE -m owner --gid-owner 1 -j RETURN",
       "-A SHUNT_PROBE -m mark --mark 0x1/0x1 -j RETURN",
       "-A SHUNT_PROBE -m conntrack --ctstate DNAT -j RETURN",
+      "-A SHUNT_PROBE -m addrtype ! --dst-type LOCAL -j RETURN",
       "-A SHUNT_PROBE -p tcp -j REDIRECT --to-ports 1",
       "-A OUTPUT -g SHUNT_PROBE",
       "COMMIT\n",

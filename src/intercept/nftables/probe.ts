@@ -33,6 +33,7 @@ const RULES = inTable(
   'tcp dport { 1, 2 } goto to-proxy comment "shunt"',
   "}",
   "chain arrivals {",
+  "fib daddr type != local return",
   "ip6 daddr fe80::/10 meta l4proto tcp reject with tcp reset",
   "}",
   "chain nat-output {",

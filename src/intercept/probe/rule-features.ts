@@ -64,6 +64,10 @@ async function redirectByIptables(tools: FamilyTools, family: 4 | 6): Promise<vo
       "-A OUTPUT -p tcp -m owner --uid-owner 1337 -j RETURN",
       "-A OUTPUT -p tcp -m owner --gid-owner 1337 -j RETURN",
       "-A OUTPUT -p tcp -m mark --mark 0x539/0xfff -j RETURN",
+      // What plans have besides; a kernel may lack any of them.
+      '-A OUTPUT -p tcp -m multiport --sports 1,2 -m comment --comment "shunt" -j RETURN',
+      "-A OUTPUT -m conntrack --ctstate DNAT -j RETURN",
+      "-A PREROUTING -m addrtype ! --dst-type LOCAL -j RETURN",
       `-A OUTPUT -p tcp -j REDIRECT --to-ports ${port}`,
       `-A PREROUTING -p tcp -j REDIRECT --to-ports ${port}`,
       "COMMIT",
@@ -93,6 +97,9 @@ async function redirectByNft(): Promise<void> {
       ],
     ),
   );
+  // Kernels may lack a part that only some rules need, such as named counters (CONFIG_NFT_OBJREF).
+  const { ok, reason } = await nftablesBackend.probe();
+  if (!ok) throw new ShuntError("ERR_PROBE_RULES", reason ?? "not possible");
 }
 
 /** Rules in force: a connection to a dead port comes to the listener, which learns the port from conntrack. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from "vitest";
 import { COMMANDS } from "../../../src/cli/command-table.ts";
+import { NoInterceptionError } from "../../../src/intercept/select.ts";
 import { ShuntError } from "../../../src/util/shunt-error.ts";
 import { UnsupportedError } from "../../../src/util/unsupported-error.ts";
 import { type CliSurroundings, shunt } from "../../support/cli-fixture.ts";
@@ -92,6 +93,8 @@ describe("a failure", () => {
     const surroundings = failing(new ShuntError("ERR_X", "outer", { cause: new UnsupportedError("no cgroup2") }));
     expect((await shunt(["clean"], surroundings)).status).toBe(69);
     expect((await shunt(["exec", "ls"], surroundings)).status).toBe(125);
+    const cause = new NoInterceptionError("ERR_INTERCEPT_IMPOSSIBLE", "iptables: no nf_tables");
+    expect((await shunt(["clean"], failing(new ShuntError("ERR_X", "workload a", { cause })))).status).toBe(69);
   });
 
   it("nobody foresaw comes with its stack", async () => {

@@ -5,8 +5,11 @@ import {
   type Cell,
   cellReader,
   judgeCell,
+  judgeCells,
   judgeChoice,
+  judgeContract,
   judgeFeatures,
+  judgeReductions,
   type Probe,
   readProbe,
 } from "../../../vm/cells.ts";
@@ -57,6 +60,44 @@ describe("the cells of a guest", () => {
   });
 });
 
+describe("what a guest goes without", () => {
+  const cell = (output: string): Cell => ({ name: "probe", status: 0, seconds: 1, output });
+  const output =
+    "kernel 4.19\nreduction veth no pair of interfaces (CONFIG_VETH)\nreduction ipv6 no IPv6 (CONFIG_IPV6)";
+
+  it("is a skip with its option on a kernel that nobody has described", () => {
+    expect(judgeReductions(cell(output), undefined)).toEqual([
+      { name: "guest veth", state: "skipped", seconds: 0, detail: "no pair of interfaces (CONFIG_VETH)" },
+      { name: "guest ipv6", state: "skipped", seconds: 0, detail: "no IPv6 (CONFIG_IPV6)" },
+    ]);
+  });
+
+  it("is a failure on one of the list that should have it", () => {
+    const verdicts = judgeReductions(cell(output), { veth: "left out" });
+    expect(failedNames(verdicts)).toEqual(["guest ipv6"]);
+  });
+});
+
+describe("the contract's cell", () => {
+  const cell = (last: string): Cell => ({
+    name: "contract",
+    status: 0,
+    seconds: 1,
+    output: `half-close: broken\n${last}`,
+  });
+
+  it("shows the verdict, and fails when another was expected", () => {
+    expect(judgeContract(cell("acceleration: off"), "off")).toMatchObject({ state: "passed", found: "off" });
+    expect(judgeContract(cell("acceleration: on"), "off")).toMatchObject({ state: "failed", found: "on" });
+    expect(judgeContract(cell("acceleration: on"), undefined).state).toBe("passed");
+    expect(judgeContract({ ...cell("no object"), status: 1 }, "off").state).toBe("failed");
+  });
+
+  it("is judged with the others of its kernel", () => {
+    expect(failedNames(judgeCells([cell("acceleration: on")], { contract: "off" }).verdicts)).toEqual(["contract"]);
+  });
+});
+
 describe("the expectation of a kernel", () => {
   it("makes exactly the features red that differ from it, whichever way", () => {
     expect(failedNames(judgeFeatures(probe, { sockops: "too old" }))).toEqual([]);
@@ -78,8 +119,8 @@ describe("the expectation of a kernel", () => {
     ]);
   });
 
-  it("names only features that the probe has, and one kernel for npm test", () => {
-    const names = new Set<string>(features.map(({ name }) => name));
+  it("names only what a guest can lack, and one kernel for npm test", () => {
+    const names = new Set<string>([...features.map(({ name }) => name), "veth", "ipv6", "netfilter"]);
     const kernels = readKernelList();
     const named = kernels.flatMap(({ expected }) => [...Object.keys(expected.missing), expected.because ?? "sockops"]);
     expect(named.filter((name) => !names.has(name))).toEqual([]);

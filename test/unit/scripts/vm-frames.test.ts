@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from "vitest";
+import { packCpio } from "../../../vm/cpio.ts";
 import { type Frame, frameReader } from "../../../vm/frames.ts";
-import { loadOrder, packCpio } from "../../../vm/initramfs.ts";
+import { loadOrder } from "../../../vm/initramfs.ts";
+import { whyNoBoot } from "../../../vm/qemu.ts";
 
 function read(...chunks: string[]): Frame[] {
   const frames: Frame[] = [];
@@ -51,5 +53,26 @@ describe("the initramfs", () => {
     expect(archive.length % 4).toBe(0);
     expect(Number.parseInt(archive.toString("latin1", 54, 62), 16)).toBe(5);
     expect(archive.toString("latin1", 116, 121)).toBe("hello");
+  });
+
+  it("can have devices and links", () => {
+    const device = { name: "dev/null", mode: 0o020666, content: new Uint8Array(), device: [1, 3] } as const;
+    const archive = packCpio([device]).toString("latin1");
+    expect([archive.slice(78, 86), archive.slice(86, 94)]).toEqual(["00000001", "00000003"]);
+    const name = "root/bin";
+    const link = packCpio([{ name, mode: 0o120777, content: Buffer.from("usr/bin") }]).toString("latin1");
+    expect(link.slice(110, 110 + name.length)).toBe(name);
+    expect(link).toContain("usr/bin");
+  });
+});
+
+describe("a kernel that does not come as far as init", () => {
+  it("is told by the option it lacks", () => {
+    expect(whyNoBoot("")).toContain("CONFIG_SERIAL_8250_CONSOLE");
+    expect(whyNoBoot("Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)")).toContain(
+      "CONFIG_BLK_DEV_INITRD",
+    );
+    expect(whyNoBoot("Failed to execute /bin/sh (error -8)")).toContain("CONFIG_BINFMT_ELF");
+    expect(whyNoBoot("BUG: unable to handle page fault")).toBe("BUG: unable to handle page fault");
   });
 });
