@@ -7,7 +7,6 @@ const patience = Number(process.env["SHUNT_PATIENCE"] ?? "1");
 /** Long, and about acceleration alone, which is off by default. */
 const LONG_FILES = [
   "test/integration/acceleration/idle-readers.test.ts",
-  "test/integration/acceleration/programs.test.ts",
   "test/integration/bench.test.ts",
 ];
 

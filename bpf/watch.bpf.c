@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Finds readers that leave redirected bytes unread. The agent runs `look` about once in a second
+ * Finds readers that leave redirected bytes unread, and flows that nobody has left: those of a
+ * worker that has crashed. The agent runs `look` about once in a second
  * (BPF_PROG_TEST_RUN); it is attached nowhere. Needs bpf_for_each_map_elem (>= 5.13).
  */
 #define READS_BY_HELPER
@@ -12,6 +13,8 @@
 #include "accel-maps.h"
 #include "gate.h"
 #include "reader.h"
+
+#define TCP_CLOSE 7
 
 struct bpf_map;
 
@@ -56,6 +59,14 @@ static __always_inline void look_at(struct accel_end *reader, const struct accel
 	last->waiting = held;
 }
 
+static __always_inline int is_open(const struct accel_end *end)
+{
+	struct sock *sk = (struct sock *)end->socket;
+
+	return sk && (__u64)READ(sk, __sk_common.skc_cookie.counter) == end->cookie &&
+	       READ(sk, __sk_common.skc_state) != TCP_CLOSE;
+}
+
 static long look_at_flow(struct bpf_map *map, const __u64 *id, struct accel_flow *flow,
 			 struct look_request *asked)
 {
@@ -66,6 +77,10 @@ static long look_at_flow(struct bpf_map *map, const __u64 *id, struct accel_flow
 	look_at(server, client);
 	tell(asked, *id, ACCEL_SIDE_CLIENT, client);
 	tell(asked, *id, ACCEL_SIDE_SERVER, server);
+	if (is_open(client) || is_open(server))
+		flow->dead = 0;
+	else if (++flow->dead >= asked->dead)
+		bpf_map_delete_elem(&accel_flows, id);
 	return 0;
 }
 

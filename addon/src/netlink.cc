@@ -17,8 +17,8 @@
 namespace shunt {
 namespace {
 
-int OpenNetlink(uint32_t groups) {
-  OwnedFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+int OpenNetlink(uint32_t groups, int protocol = NETLINK_ROUTE) {
+  OwnedFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
   if (!fd.valid()) return -errno;
   sockaddr_nl local = {};
   local.nl_family = AF_NETLINK;
@@ -87,6 +87,61 @@ Napi::Value ChangeAddress(const Napi::CallbackInfo& info) {
                   request.Append(IFA_ADDRESS, bytes, size);
                   return Transact(request);
                 }));
+}
+
+/** A dump that changed while it was read is begun anew so often. */
+constexpr int kMostTries = 5;
+
+/** Appends every message of the answer, headers included. −EINTR: it changed meanwhile. */
+int ReadDump(int fd, std::vector<uint8_t>& messages) {
+  std::vector<uint8_t> buffer(64 << 10);
+  bool changed = false;
+  for (;;) {
+    ssize_t length = recv(fd, buffer.data(), buffer.size(), 0);
+    if (length < 0 && errno == EINTR) continue;
+    if (length < 0) return -errno;
+    auto left = static_cast<uint32_t>(length);
+    for (auto* header = reinterpret_cast<nlmsghdr*>(buffer.data()); NLMSG_OK(header, left);
+         header = NLMSG_NEXT(header, left)) {
+      changed |= (header->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
+      if (header->nlmsg_type == NLMSG_DONE) return changed ? -EINTR : 0;
+      if (header->nlmsg_type == NLMSG_ERROR) return static_cast<nlmsgerr*>(NLMSG_DATA(header))->error;
+      auto* bytes = reinterpret_cast<uint8_t*>(header);
+      messages.insert(messages.end(), bytes, bytes + NLMSG_ALIGN(header->nlmsg_len));
+    }
+  }
+}
+
+int Dump(int fd, uint16_t type, Bytes body, std::vector<uint8_t>& messages) {
+  std::vector<uint8_t> request(NLMSG_SPACE(body.size()));
+  auto* header = reinterpret_cast<nlmsghdr*>(request.data());
+  header->nlmsg_len = NLMSG_LENGTH(body.size());
+  header->nlmsg_type = type;
+  header->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+  std::memcpy(NLMSG_DATA(header), body.data(), body.size());
+  int status = -EINTR;
+  for (int tries = 0; status == -EINTR && tries < kMostTries; tries++) {
+    messages.clear();
+    if (send(fd, request.data(), header->nlmsg_len, 0) < 0) return -errno;
+    status = ReadDump(fd, messages);
+  }
+  return status;
+}
+
+Napi::Value DumpNetlink(const Napi::CallbackInfo& info) {
+  Args args(info);
+  std::optional<int> netns = args.OptionalFd(0, "netnsFd");
+  uint32_t protocol = args.Unsigned(1, "protocol");
+  uint32_t type = args.Unsigned(2, "type");
+  Bytes body = args.Data(3, "body");
+  if (!args.ok()) return {};
+  int fd = InNetns(netns, [protocol] { return OpenNetlink(0, static_cast<int>(protocol)); });
+  if (fd < 0) return Status(info.Env(), fd);
+  OwnedFd socket(fd);
+  std::vector<uint8_t> messages;
+  int status = Dump(fd, static_cast<uint16_t>(type), body, messages);
+  if (status < 0) return Status(info.Env(), status);
+  return Napi::Buffer<uint8_t>::Copy(info.Env(), messages.data(), messages.size());
 }
 
 bool IsAddressMessage(uint16_t type) { return type == RTM_NEWADDR || type == RTM_DELADDR; }
@@ -165,6 +220,7 @@ Napi::Value WatchRoutes(const Napi::CallbackInfo& info) {
 void DefineNetlinkFunctions(Napi::Env env, Napi::Object exports) {
   exports.Set("watchAddresses", Napi::Function::New<WatchAddresses>(env, "watchAddresses"));
   exports.Set("watchRoutes", Napi::Function::New<WatchRoutes>(env, "watchRoutes"));
+  exports.Set("dumpNetlink", Napi::Function::New<DumpNetlink>(env, "dumpNetlink"));
   exports.Set("changeAddress", Napi::Function::New<ChangeAddress>(env, "changeAddress"));
 }
 

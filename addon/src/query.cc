@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "libbpf-log.h"
+#include "netns.h"
 #include "program.h"
 
 namespace shunt {
@@ -55,12 +56,13 @@ Napi::Value QueryPrograms(const Napi::CallbackInfo& info) {
   int target = args.Fd(0, "targetFd");
   auto type = static_cast<bpf_attach_type>(args.Unsigned(1, "attachType"));
   uint32_t flags = args.Unsigned(2, "flags", 0);
+  std::optional<int> netns = args.OptionalFd(3, "netnsFd");
   if (!args.ok()) return {};
   uint32_t attach_flags = 0;
   std::vector<uint32_t> ids(64);
   for (;;) {
     uint32_t count = ids.size();
-    int status = bpf_prog_query(target, type, flags, &attach_flags, ids.data(), &count);
+    int status = InNetns(netns, [&] { return bpf_prog_query(target, type, flags, &attach_flags, ids.data(), &count); });
     // −ENOSPC comes with the count that is wanted.
     if (status == -ENOSPC) {
       ids.resize(std::max<size_t>(count, ids.size() * 2));

@@ -62,6 +62,10 @@ enum accel_reason {
 	ACCEL_REASON_URGENT_INLINE,	/* SO_OOBINLINE: who sets it awaits urgent data */
 	ACCEL_REASON_PATH_EXCLUDED,	/* the configuration does not allow this way */
 	ACCEL_REASON_CONTRACT,		/* the kernel cannot be trusted with it */
+	ACCEL_REASON_POLICY_CGROUP_SKB, /* a program decides about packets of its cgroup */
+	ACCEL_REASON_POLICY_TC,		/* filters or limits on an interface that packets use */
+	ACCEL_REASON_POLICY_XDP,
+	ACCEL_REASON_POLICY_NETFILTER, /* rules that may drop packets */
 	ACCEL_REASON_MAX,
 };
 
@@ -119,7 +123,7 @@ struct accel_flow {
 	__u32 budget;		  /* bytes that a reader may leave unread */
 	__u32 left;		  /* bit of each side whose proxy is done with the flow */
 	__u32 patience;		  /* ns that a message may wait for the reader */
-	__u32 unused;
+	__u32 dead;		  /* looks in a row that have found neither socket */
 };
 
 /* Which process has begun to listen or connect; socket storage, accepted sockets inherit it. */
@@ -149,6 +153,8 @@ struct look_request {
 	__u8 ethernet[16];
 	__u32 round;
 	__u32 looks; /* fewer are not told */
+	__u32 dead;  /* looks after which a flow without sockets goes: nobody has left it */
+	__u32 unused;
 };
 
 /* What a proxy asks of the programs `advance` and `join`, and what it answers, in place of a

@@ -3,6 +3,7 @@ import { closeSync, openSync } from "node:fs";
 import { AttachType } from "../bpf/attach-type.ts";
 import type { BpfObject } from "../bpf/bpf-object.ts";
 import {
+  type AccelEnd,
   type AccelFlow,
   type AccelPermission,
   type AccelReason,
@@ -25,6 +26,14 @@ export interface NamespacePolicy {
   readonly paths: readonly FlowPath[];
   /** Applications receive by TCP. */
   readonly asymmetric: boolean;
+  /** See AccelerationSource. */
+  readonly cgroupPolicies: string | undefined;
+}
+
+/** Why bytes may not go past TCP from application to application, because packets do not go unasked; "none" where they do. */
+export interface PolicyHindrances {
+  readonly inside: AccelReason;
+  readonly across: AccelReason;
 }
 
 /** What keeps bytes from each way, whatever a workload is allowed; "none" where nothing does. */
@@ -48,6 +57,7 @@ export class AccelerationPrograms implements Disposable {
   readonly #watch: ReaderWatch;
   readonly #link: NativeLink;
   readonly #allowed = new Map<bigint, NamespacePolicy>();
+  readonly #restricted = new Map<bigint, PolicyHindrances>();
   #hasStreamVerdict = false;
   /** Undefined while all is switched off. */
   #hindrances: Hindrances | undefined;
@@ -99,12 +109,14 @@ export class AccelerationPrograms implements Disposable {
       budget: policy.budget,
       excludePorts: policy.excludePorts,
       paths: policy.paths,
+      cgroupPolicies: policy.cgroupPolicies,
     };
   }
 
   /** From its next message on each connection of the namespace goes by TCP, and stays there. */
   forbid(cookie: bigint): void {
     this.#allowed.delete(cookie);
+    this.#restricted.delete(cookie);
     this.#object.map("accel_netns").delete(cookie);
   }
 
@@ -115,6 +127,27 @@ export class AccelerationPrograms implements Disposable {
   permit(hindrances: Hindrances | undefined): void {
     this.#hindrances = hindrances;
     for (const policy of this.#allowed.values()) this.#write(policy);
+  }
+
+  /** What packets of a namespace meet. Connections that go past it by now go by TCP from their next message on. */
+  restrict(cookie: bigint, hindrances: PolicyHindrances): void {
+    this.#restricted.set(cookie, hindrances);
+    const policy = this.#allowed.get(cookie);
+    if (policy) this.#write(policy);
+  }
+
+  /** Ends the direct way of sockets, in both directions; `why` answers undefined for those that may go on. */
+  withdrawDirect(why: (end: AccelEnd) => AccelReason | undefined): void {
+    const advance = this.#object.program("advance");
+    for (const [flow, { ends }] of this.flows()) {
+      for (const [index, end] of ends.entries()) {
+        const side = accelSides[index];
+        if (side === undefined || end.state !== "enrolled" || PATH_OF[end.permission] !== "direct") continue;
+        const reason = why(end);
+        if (reason === undefined) continue;
+        runAdvance(advance, { action: "refuse", side, flow, reason });
+      }
+    }
   }
 
   get isSwitchedOff(): boolean {
@@ -158,7 +191,10 @@ export class AccelerationPrograms implements Disposable {
     }
     const hindranceTo = (permission: AccelPermission): AccelReason => {
       if (!paths.includes(PATH_OF[permission])) return "path-excluded";
-      return asymmetric && permission !== "leg" ? "contract" : kernels[permission];
+      if (asymmetric && permission !== "leg") return "contract";
+      const policies = this.#restricted.get(cookie);
+      const met = policies && policyFor(permission, policies);
+      return kernels[permission] === "none" ? (met ?? "none") : kernels[permission];
     };
     rights.set(cookie, { hindrances: accelPermissions.map(hindranceTo) });
   }
@@ -175,4 +211,9 @@ export class AccelerationPrograms implements Disposable {
     const sockets = this.#object.nativeMap("accel_socks").fd;
     check(this.#object.program(program).attach(sockets, type, 0), "bpf_prog_attach", program);
   }
+}
+
+function policyFor(permission: AccelPermission, { inside, across }: PolicyHindrances): AccelReason | undefined {
+  if (permission === "direct-inside") return inside;
+  return permission === "direct-across" ? across : undefined;
 }

@@ -18,6 +18,8 @@ export interface AccelerationSource {
   readonly netnsCookie: string;
   /** Ways that may be tried, whatever else may forbid them. */
   readonly paths: readonly FlowPath[];
+  /** Mount point of cgroup2, where programs of the cgroups of readers keep their connections from going direct. */
+  readonly cgroupPolicies?: string | undefined;
   /** Bytes that a reader may leave unread. */
   readonly budget: number;
   /** Connections to these ports are copied. */

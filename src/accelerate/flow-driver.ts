@@ -10,6 +10,8 @@ import { check } from "../native/status.ts";
 import { accelerateLayouts } from "./accelerate-object.ts";
 import type { AccelerationSource, FlowPath } from "./acceleration-source.ts";
 import { type FlowState, type Question, runAdvance } from "./advance-request.ts";
+import { CgroupPolicies } from "./policies/cgroup-policies.ts";
+import { POLICY_REASONS } from "./policies/policy.ts";
 import { ReaderCheck, type ReaderVerdict } from "./reader/reader-check.ts";
 import { isWithdrawn } from "./reader/withdrawn.ts";
 
@@ -32,6 +34,8 @@ export interface FlowAsker {
    * that the flow is found by. Without `reader` it comes no further than to "reader-unknown".
    */
   ask(side: AccelSide, app: SocketEnds, own: SocketEnds, flow: bigint, reader?: SocketReader): FlowState;
+  /** What keeps a process' bytes from this way although it may read them; undefined where nothing does. */
+  policyOn(pid: number): AccelReason | undefined;
   /** The connection is over for this side's proxy. */
   leave(side: AccelSide, flow: bigint): void;
 }
@@ -42,6 +46,8 @@ const AF_INET6 = 10;
 /** How long a send may wait for its reader to make room. With one CPU the reader cannot run meanwhile. */
 const PATIENCE_NS = availableParallelism() > 1 ? 200_000 : 0;
 
+/** The agent looks as often for what has changed since. */
+const CGROUPS_KEPT_MS = 2_000;
 const NOBODY: SocketReader = { inode: 0n, pid: 0 };
 
 /** Asks the programs `advance` and `join` on behalf of one workload's connections, inside its namespace. */
@@ -58,6 +64,8 @@ export class FlowDriver implements Disposable {
   readonly #flows: TypedMap<"accel_flows">;
   readonly #withdrawn: TypedMap<"accel_withdrawn">;
   readonly #readers: ReaderCheck;
+  #cgroups: CgroupPolicies | undefined;
+  #cgroupsSince = 0;
 
   /** `netns`: fd of the workload's namespace, the caller's own when absent; stays the caller's. */
   constructor(source: AccelerationSource, netns: number | undefined) {
@@ -66,8 +74,9 @@ export class FlowDriver implements Disposable {
     this.#cookie = BigInt(source.netnsCookie);
     this.#advance = check(loadAddon().programFromFd(source.advanceFd), "dup", "program advance");
     this.#join = check(loadAddon().programFromFd(source.joinFd), "dup", "program join");
-    this.direct = this.#asker(this.#advance);
-    this.leg = this.#asker(this.#join);
+    if (source.cgroupPolicies !== undefined) this.#cgroups = new CgroupPolicies(source.cgroupPolicies);
+    this.direct = this.#asker(this.#advance, (pid) => this.#policyOn(pid));
+    this.leg = this.#asker(this.#join, () => undefined);
     const flows = check(loadAddon().mapFromFd(source.flowsFd), "dup", "map accel_flows");
     this.#flows = new TypedMap("accel_flows", flows, accelerateLayouts().flows);
     const withdrawn = check(loadAddon().mapFromFd(source.withdrawnFd), "dup", "map accel_withdrawn");
@@ -107,8 +116,17 @@ export class FlowDriver implements Disposable {
     this.#withdrawn.close();
   }
 
-  #asker(program: NativeProgram): FlowAsker {
+  #policyOn(pid: number): AccelReason | undefined {
+    if (performance.now() - this.#cgroupsSince > CGROUPS_KEPT_MS) {
+      this.#cgroupsSince = performance.now();
+      this.#cgroups?.forget();
+    }
+    return this.#cgroups?.concern(pid) ? POLICY_REASONS["cgroup-skb"] : undefined;
+  }
+
+  #asker(program: NativeProgram, policyOn: FlowAsker["policyOn"]): FlowAsker {
     return {
+      policyOn,
       ask: (side, app, own, flow, { inode, pid } = NOBODY) => {
         const [appKey, ownKey] = [this.#keyOf(app), this.#keyOf(own)];
         return this.#run(program, { action: "advance", side, app: appKey, outer: ownKey, flow, inode, reader: pid });

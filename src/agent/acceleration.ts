@@ -2,12 +2,14 @@
 import { AccelerationPrograms, type Hindrances } from "../accelerate/acceleration-programs.ts";
 import { type AccelerationSource, FLOW_PATHS } from "../accelerate/acceleration-source.ts";
 import { type Contract, obstaclesOf, wantsStreamVerdict } from "../accelerate/contract/verdict.ts";
+import type { Policy } from "../accelerate/policies/policy.ts";
 import type { WorkloadConfig } from "../config/model.ts";
 import type { NetworkNamespace } from "../intercept/network-namespace.ts";
 import type { Logger } from "../util/log.ts";
 import { findCgroup2 } from "../util/mountinfo.ts";
 import { ShuntError } from "../util/shunt-error.ts";
 import { runContract } from "./acceleration-contract.ts";
+import { PolicyWatch } from "./policy-watch.ts";
 
 const WATCH_INTERVAL_MS = 1_000;
 
@@ -34,6 +36,8 @@ export class AgentAcceleration implements Disposable {
   readonly #log: Logger;
   readonly #ending = new AbortController();
   #programs: AccelerationPrograms | undefined;
+  #policies: PolicyWatch | undefined;
+  #cgroup2: string | undefined;
   #problem: string | undefined;
   #contract: Contract | undefined;
   /** A workload wants it whatever the contract says. */
@@ -50,7 +54,7 @@ export class AgentAcceleration implements Disposable {
 
   /** What the workers need for a workload; undefined where its connections are copied. */
   sourceFor(config: WorkloadConfig, netns: NetworkNamespace): AccelerationSource | undefined {
-    const { mode, paths, budget, excludePorts, contract } = config.acceleration;
+    const { mode, paths, budget, excludePorts, contract, bypassPolicies } = config.acceleration;
     const flowPaths = FLOW_PATHS.filter((path) => paths.includes(path));
     const wanted = mode === "auto" && flowPaths.length > 0 && !config.proxy.external;
     // A cgroup shares its namespace with others, whose sockets are nobody's business.
@@ -61,8 +65,17 @@ export class AgentAcceleration implements Disposable {
     try {
       const programs = this.#load();
       const asymmetric = contract === "asymmetric";
+      const cgroupPolicies = bypassPolicies.includes("cgroup-skb") ? undefined : this.#cgroup2;
+      this.#policies?.watch(netns, bypassPolicies);
       if (contract === "ignore") this.#trust(config.name);
-      return programs.allow({ cookie: netns.cookie(), budget, excludePorts, paths: flowPaths, asymmetric });
+      return programs.allow({
+        cookie: netns.cookie(),
+        budget,
+        excludePorts,
+        paths: flowPaths,
+        asymmetric,
+        cgroupPolicies,
+      });
     } catch (err) {
       const message = err instanceof Error ? err.message : String(err);
       if (this.#problem !== message) this.#log.warn({ err }, "acceleration is not available: bytes are copied");
@@ -73,6 +86,7 @@ export class AgentAcceleration implements Disposable {
 
   /** No connection of the namespace is accelerated from now on. */
   forget(netns: NetworkNamespace): void {
+    this.#policies?.forget(netns);
     if (this.#programs) this.#programs.forbid(netns.cookie());
   }
 
@@ -102,6 +116,11 @@ export class AgentAcceleration implements Disposable {
     return { state: "unavailable", reason: `the kernel's contract: ${this.#contract.acceleration} (${broken})` };
   }
 
+  /** What packets of a namespace meet, and keeps its connections from going direct. */
+  policiesOf(netns: NetworkNamespace): readonly Policy[] {
+    return this.#policies?.policiesOf(netns) ?? [];
+  }
+
   /** Programs that nothing is redirected to any more, because they had left it unread while they ran. */
   get withdrawals(): number {
     return this.#withdrawals;
@@ -110,16 +129,19 @@ export class AgentAcceleration implements Disposable {
   [Symbol.dispose](): void {
     this.#ending.abort();
     clearInterval(this.#watch);
+    this.#policies?.[Symbol.dispose]();
     this.#programs?.[Symbol.dispose]();
     this.#programs = undefined;
   }
 
   #load(): AccelerationPrograms {
     if (this.#programs) return this.#programs;
-    const cgroupRoot = this.#cgroupRoot ?? findCgroup2()?.mountPoint;
+    this.#cgroup2 = findCgroup2()?.mountPoint;
+    const cgroupRoot = this.#cgroupRoot ?? this.#cgroup2;
     if (cgroupRoot === undefined) throw new ShuntError("ERR_CGROUP_MISSING", "no cgroup2 file system is mounted");
     this.#programs = new AccelerationPrograms(cgroupRoot);
     this.#problem = undefined;
+    this.#policies = new PolicyWatch(this.#programs, this.#cgroup2, this.#log);
     this.#watch = setInterval(() => this.#watchReaders(), WATCH_INTERVAL_MS).unref();
     void this.#tryContract();
     return this.#programs;

@@ -84,6 +84,7 @@ async function workloadStatus(
     connections: { active, total: active + (agent.ended.get(config.name) ?? 0) },
     ...changesOf(workload),
     ...foreignRulesOf(agent, workload),
+    ...packetPoliciesOf(agent, workload),
     ...(wrong === undefined ? {} : { problem: wrong }),
   };
 }
@@ -100,6 +101,11 @@ function changesOf({ drift, outgoing }: Workload): Pick<WorkloadStatus, "drift" 
 function foreignRulesOf({ foreignRules }: Agent, workload: Workload): Pick<WorkloadStatus, "foreignRules"> {
   const found = foreignRules.of(workload);
   return found.length > 0 ? { foreignRules: [...found] } : {};
+}
+
+function packetPoliciesOf({ acceleration }: Agent, { netns }: Workload): Pick<WorkloadStatus, "packetPolicies"> {
+  const met = acceleration.policiesOf(netns);
+  return met.length > 0 ? { packetPolicies: [...met] } : {};
 }
 
 function driftOf({ found, time, last, problem }: DriftRecord): WorkloadStatus["drift"] {

@@ -10,6 +10,7 @@ import { probe } from "../intercept/probe/probe.ts";
 import { findCgroup2 } from "../util/mountinfo.ts";
 import { tryContractHere } from "./acceleration-contract.ts";
 import { ownCgroup } from "./exec/scratch-cgroup.ts";
+import { packetPoliciesHere } from "./packet-policies-here.ts";
 
 /** What this machine can do, what would be chosen, and who else is on the path. Changes nothing. */
 export async function probeMachine(options: ProbeOptions): Promise<ProbeReport> {
@@ -28,6 +29,7 @@ export async function probeMachine(options: ProbeOptions): Promise<ProbeReport> 
     reason,
     features: Object.fromEntries(results),
     foreignPrograms,
+    packetPolicies: await packetPoliciesHere(),
     ...(options.contract && { contract: await tryContractHere() }),
   };
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /** enum bpf_attach_type of <linux/bpf.h>, as far as Shunt meets it: user-space interface, the numbers never change. */
 export const AttachType = {
+  CgroupInetIngress: 0,
+  CgroupInetEgress: 1,
   CgroupSockOps: 3,
   SkSkbStreamVerdict: 5,
   SkMsgVerdict: 7,
@@ -14,4 +16,8 @@ export const AttachType = {
   CgroupInet4Getpeername: 29,
   CgroupInet6Getpeername: 30,
   SkLookup: 36,
+  TcxIngress: 46,
+  TcxEgress: 47,
+  NetkitPrimary: 54,
+  NetkitPeer: 55,
 } as const;

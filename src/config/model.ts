@@ -27,6 +27,10 @@ export type ContractUse = (typeof CONTRACT_USES)[number];
 export const ACCELERATION_PATHS = ["direct", "leg"] as const;
 export type AccelerationPath = (typeof ACCELERATION_PATHS)[number];
 
+/** What packets may meet, and bytes that go past TCP don't. */
+export const PACKET_POLICIES = ["cgroup-skb", "tc", "xdp", "netfilter"] as const;
+export type PacketPolicy = (typeof PACKET_POLICIES)[number];
+
 /** How bytes may go past the proxy. */
 export interface AccelerationConfig {
   readonly mode: AccelerationMode;
@@ -41,6 +45,8 @@ export interface AccelerationConfig {
    * it can be trusted.
    */
   readonly contract: ContractUse;
+  /** Kinds of policy that bytes may go past; where one of the others stands on the path, they don't go `direct`. */
+  readonly bypassPolicies: readonly PacketPolicy[];
 }
 
 export type PortSet = "all" | readonly number[];

@@ -28,5 +28,12 @@ export const AGENT_DEFAULTS = {
   verifyInterval: "30s",
   connectTimeout: "10s",
   idleTimeout: "1h",
-  acceleration: { mode: "off", paths: ["direct", "leg"], excludePorts: [], budget: 1_048_576, contract: "enforce" },
+  acceleration: {
+    mode: "off",
+    paths: ["direct", "leg"],
+    excludePorts: [],
+    budget: 1_048_576,
+    contract: "enforce",
+    bypassPolicies: [],
+  },
 } as const;

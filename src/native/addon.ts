@@ -257,11 +257,15 @@ export interface NativeAddon {
     readonly instructions: Uint8Array;
     readonly license: string;
   }): { readonly program: NativeProgram | undefined; readonly status: Status; readonly log: string };
-  /** Ids of the programs attached to a cgroup (or netns) for an attach type; `flags` as BPF_F_QUERY_EFFECTIVE. */
+  /**
+   * Ids of the programs attached to a cgroup (or netns) for an attach type; `flags` as BPF_F_QUERY_EFFECTIVE. For types
+   * that belong to an interface `targetFd` is its index, in the namespace of `netnsFd`.
+   */
   queryPrograms(
     targetFd: number,
     attachType: number,
     flags: number,
+    netnsFd?: number,
   ): { readonly ids: number[]; readonly attachFlags: number } | Status;
   /** Records are delivered from libuv's loop. The view is valid only during the call. */
   ringBuffer(map: NativeMap, onRecord: (record: Uint8Array) => void): NativeWatcher | Status;
@@ -302,6 +306,11 @@ export interface NativeAddon {
   watchRoutes(netnsFd: number | undefined, onChange: () => void): NativeWatcher | Status;
   /** if_nameindex inside the namespace. */
   interfaceIndexes(netnsFd: number | undefined): { readonly name: string; readonly index: number }[] | Status;
+  /**
+   * Asks for a dump (NLM_F_DUMP) by netlink, inside the namespace: `type` and what follows the header of the request.
+   * Every message of the answer with its header, one after another as they came. −EINTR when it goes on changing.
+   */
+  dumpNetlink(netnsFd: number | undefined, protocol: number, type: number, body: Uint8Array): Uint8Array | Status;
   /** Adds or removes an address on an interface of the namespace (rtnetlink). */
   changeAddress(
     netnsFd: number | undefined,

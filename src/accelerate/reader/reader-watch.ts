@@ -27,6 +27,9 @@ const OTHER_LOOKS = 27;
 /** In system calls, meanwhile: it has not slept, nor only computed. */
 const RUN_MS = 30;
 
+/** Whoever has a flow leaves it long before: its sockets are closed, or have not been seen. */
+const DEAD_LOOKS = 60;
+
 /** A reader under suspicion, as it was then. */
 interface Suspect {
   readonly looks: number;
@@ -35,7 +38,10 @@ interface Suspect {
 
 const ETHERNET: readonly number[] = Array.from({ length: 16 }, () => 0);
 
-/** Notices programs that are told of redirected bytes, run, and do not read them. */
+/**
+ * Notices programs that are told of redirected bytes, run, and do not read them. Takes away the flows of workers that
+ * have crashed.
+ */
 export class ReaderWatch implements Disposable {
   readonly #object: BpfObject;
   /** By inode of the socket. */
@@ -96,7 +102,7 @@ export class ReaderWatch implements Disposable {
     const { look } = accelerateLayouts();
     const data = new Uint8Array(look.size);
     const round = (this.#round = (this.#round + 1) % 2 ** 32);
-    look.encode(new DataView(data.buffer), 0, { ethernet: ETHERNET, round, looks: SUSPECT_LOOKS });
+    look.encode(new DataView(data.buffer), 0, { ethernet: ETHERNET, round, looks: SUSPECT_LOOKS, dead: DEAD_LOOKS });
     check(this.#object.program("look").testRun({ data }), "BPF_PROG_TEST_RUN", "look");
     const map = this.#object.map("accel_stale");
     const told = [...map.entries()];

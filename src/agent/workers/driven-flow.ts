@@ -106,13 +106,14 @@ export class DrivenFlow {
   /** Where nothing but its unknown reader keeps the socket out of the map. */
   #findReader(answer: FlowState): FlowState {
     if (answer.reason !== "reader-unknown") return answer;
-    const { side, servicePort } = this.#settings;
+    const { side, servicePort, asker } = this.#settings;
     const verdict = this.#driver.judgeReader(answer, servicePort);
-    if (verdict.allowed) {
+    const reason = verdict.allowed ? asker.policyOn(verdict.pid) : verdict.reason;
+    if (verdict.allowed && reason === undefined) {
       this.#reader = { inode: answer.inode, pid: verdict.pid };
       return this.#ask();
     }
-    const refused = this.#driver.refuse(side, answer.flow, verdict.reason);
+    const refused = this.#driver.refuse(side, answer.flow, reason ?? "reader-unknown");
     this.#last = refused;
     return refused;
   }

@@ -35,6 +35,10 @@ export const accelReasons = [
   "urgent-inline",
   "path-excluded",
   "contract",
+  "policy-cgroup-skb",
+  "policy-tc",
+  "policy-xdp",
+  "policy-netfilter",
 ] as const;
 export type AccelReason = (typeof accelReasons)[number];
 
@@ -176,6 +180,7 @@ export interface AccelFlow {
   readonly budget: number;
   readonly left: number;
   readonly patience: number;
+  readonly dead: number;
 }
 
 /** struct accel_request, 176 bytes. */
@@ -279,11 +284,12 @@ export interface LocalKey {
   readonly address: string;
 }
 
-/** struct look_request, 24 bytes. */
+/** struct look_request, 32 bytes. */
 export interface LookRequest {
   readonly ethernet: readonly number[];
   readonly round: number;
   readonly looks: number;
+  readonly dead: number;
 }
 
 /** struct lookup_self, 16 bytes. */

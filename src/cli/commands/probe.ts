@@ -37,6 +37,11 @@ function formatProbe(report: ProbeReport): string {
   ]);
   const sections = [facts, formatTable(["FEATURE", "HERE", "WHY NOT"], features)];
   if (foreign.length > 0) sections.push(formatTable(["HOOK", "CGROUP", "ORDER", "FOREIGN PROGRAM"], foreign));
+  const { packetPolicies = [] } = report;
+  if (packetPolicies.length > 0) {
+    const rows = packetPolicies.map(({ kind, where }) => [kind, where]);
+    sections.push(formatTable(["PACKET POLICY", "WHERE"], rows));
+  }
   if (report.contract !== undefined) sections.push(formatContract(report.contract));
   return sections.join("\n");
 }

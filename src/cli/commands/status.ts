@@ -29,6 +29,14 @@ function formatStatus({ agent, acceleration, workloads, workers, hostAdditions }
         ? []
         : [`${name}: another interceptor has rules in the namespace (${foreignRules.length}): ${foreignRules[0]}\n`],
     ),
+    ...workloads.flatMap(({ name, packetPolicies = [] }) => {
+      const [first] = packetPolicies;
+      return first === undefined
+        ? []
+        : [
+            `${name}: packets meet policies (${packetPolicies.length}), none goes direct: ${first.kind}, ${first.where}\n`,
+          ];
+    }),
     formatTable(["WORKLOAD", "DIRECTION", "REASON", "VERDICTS"], workloads.flatMap(counterRows)),
     formatTable(
       ["WORKER", "STATE", "CONNECTIONS", "RESTARTS"],

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from "zod";
+import { PACKET_POLICIES } from "../model.ts";
 
 export const PROBE_MODES = ["ebpf", "mixed", "iptables", "tproxy", "nftables", "none"] as const;
 export const ACCELERATIONS = ["on", "asymmetric", "splice-only", "off"] as const;
@@ -21,6 +22,12 @@ const foreignProgram = z.object({
   exclusive: z
     .boolean()
     .meta({ description: "attached without a flag that allows others: nothing can be attached below" }),
+});
+
+/** Somebody's program or rule that decides about packets. */
+export const packetPolicy = z.object({
+  kind: z.enum(PACKET_POLICIES),
+  where: z.string().meta({ examples: ["eth0 tcx ingress", "table ip filter, chain INPUT"] }),
 });
 
 /** What the contract self-test found; docs/acceleration.md has every behaviour. */
@@ -60,6 +67,9 @@ export const probeSchema = z
       .array(foreignProgram)
       .optional()
       .meta({ description: "programs of others on the path, in the order they run" }),
+    packetPolicies: z.array(packetPolicy).optional().meta({
+      description: "what packets meet in the command's own namespace and cgroup, so that connections don't go `direct`",
+    }),
     contract: contract.optional().meta({ description: "with --contract: how far acceleration may go here, and why" }),
   })
   .meta({ title: "Shunt probe report", description: "What `shunt probe --json` prints." });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { z } from "zod";
 import { FAIL_MODES } from "../model.ts";
-import { PROBE_MODES } from "./probe.ts";
+import { PROBE_MODES, packetPolicy } from "./probe.ts";
 import { count, endpoint } from "./values.ts";
 
 const reasonCounts = z.record(z.string(), count).meta({ description: "number of verdicts by reason code" });
@@ -46,6 +46,10 @@ const workload = z.object({
     .array(z.string())
     .optional()
     .meta({ description: "rules of other interceptors, found in the namespace when the workload began" }),
+  packetPolicies: z
+    .array(packetPolicy)
+    .optional()
+    .meta({ description: "what packets of the namespace meet, so that its connections don't go `direct`" }),
   problem: z.string().optional().meta({ description: "why the workload is not intercepted as asked" }),
 });
 

@@ -6,7 +6,15 @@
  */
 import { z } from "zod";
 import { LOG_FORMATS, LOG_LEVELS } from "../../util/log.ts";
-import { ACCELERATION_MODES, ACCELERATION_PATHS, CONTRACT_USES, DNS_CAPTURES, FAIL_MODES, MODES } from "../model.ts";
+import {
+  ACCELERATION_MODES,
+  ACCELERATION_PATHS,
+  CONTRACT_USES,
+  DNS_CAPTURES,
+  FAIL_MODES,
+  MODES,
+  PACKET_POLICIES,
+} from "../model.ts";
 import { AGENT_DEFAULTS, PRESET_NAMES, PRESETS } from "../presets.ts";
 import * as v from "./values.ts";
 
@@ -145,6 +153,11 @@ const acceleration = field(
       v.oneOf(CONTRACT_USES),
       "`asymmetric`: applications receive by TCP; `ignore`: also on a kernel that has not shown that it can be trusted (`shunt probe --contract`)",
       AGENT_DEFAULTS.acceleration.contract,
+    ),
+    bypassPolicies: field(
+      v.someOf(PACKET_POLICIES),
+      "kinds of packet policy that bytes may go `direct` past; where another kind stands on the path they don't",
+      AGENT_DEFAULTS.acceleration.bypassPolicies,
     ),
   }),
   "bytes past the proxies; what a workload leaves out is the agent's",

@@ -48,7 +48,8 @@ async function serve(argv: (address: string, port: string) => readonly string[])
 /** Waits until somebody listens; for programs that do not say so. */
 function announced(argv: readonly string[], own: number): string[] {
   const wait = `until ss -Hltn "sport = :${own}" | grep -q .; do kill -0 $! || exit 1; sleep 0.05; done`;
-  return ["sh", "-c", `"$@" & ${wait}; echo ready; wait`, "sh", ...argv];
+  // Killed with the shell: a program with workers would go on by itself.
+  return ["sh", "-c", `setpriv --pdeathsig TERM "$@" & ${wait}; echo ready; wait`, "sh", ...argv];
 }
 
 /** What the record of the server's side says of connections that the work makes. */
