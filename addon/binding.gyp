@@ -35,6 +35,7 @@
         "src/connect.cc",
         "src/environment.cc",
         "src/files.cc",
+        "src/hangups.cc",
         "src/libbpf-log.cc",
         "src/link.cc",
         "src/map.cc",

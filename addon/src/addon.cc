@@ -7,6 +7,7 @@
 #include "addresses.h"
 #include "environment.h"
 #include "files.h"
+#include "hangups.h"
 #include "libbpf-log.h"
 #include "link.h"
 #include "map.h"
@@ -45,6 +46,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   shunt::DefineLinkFunctions(env, exports);
   shunt::Handle<shunt::Watcher>::Define(env);
   shunt::DefineRingBufferFunctions(env, exports);
+  shunt::DefineHangupFunctions(env, exports);
   shunt::DefineSocketFunctions(env, exports);
   shunt::DefineConnectFunctions(env, exports);
   shunt::DefineUnixFdFunctions(env, exports);

@@ -49,6 +49,9 @@ static __always_inline enum accel_reason hindrance(struct tcp_sock *tp)
 		return option;
 	if (has_low_water(sk))
 		return ACCEL_REASON_RECEIVE_LOW_WATER;
+	/* It is in another map: a proxy's own socket that is spliced. */
+	if (READ(sk, sk_user_data))
+		return ACCEL_REASON_REFUSED;
 	if (READ(tp, rcv_nxt) != BPF_CORE_READ(tp, copied_seq))
 		return ACCEL_REASON_UNREAD;
 	return ACCEL_REASON_NONE;

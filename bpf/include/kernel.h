@@ -73,6 +73,9 @@ struct sock {
 	struct {
 		atomic_t rmem_alloc;
 	} sk_backlog;
+	int sk_wmem_queued;
+	int sk_sndbuf;
+	int sk_err;
 	struct socket *sk_socket;
 	void *sk_user_data;
 };
@@ -82,9 +85,15 @@ struct list_head {
 	struct list_head *next;
 };
 
+/* include/linux/skbuff.h */
+struct sk_buff_head {
+	__u32 qlen;
+};
+
 /* include/linux/skmsg.h */
 struct sk_psock {
 	struct list_head ingress_msg;
+	struct sk_buff_head ingress_skb;
 };
 
 /* include/net/inet_connection_sock.h; begins with its struct sock */

@@ -15,6 +15,8 @@
 #define MAX_ACCEL_FLOWS	    65536
 #define MAX_ACCEL_WITHDRAWN 4096
 #define MAX_ACCEL_STALE	    4096
+#define MAX_SPLICE_WAKERS   256
+#define SPLICE_RING_BYTES   (1 << 18)
 #define EVENT_BYTES	    (1 << 18)
 
 /* Listeners of one workload: two generations of two families of a reuseport group. */

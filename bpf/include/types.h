@@ -293,5 +293,6 @@ struct event {
  */
 
 #include "accel-types.h"
+#include "splice-types.h"
 
 #endif

@@ -2,9 +2,9 @@
 
 import { fstatSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import type { AccelFlow, AccelReason, AccelSide, SocketKey } from "../bpf/generated/types.ts";
+import type { AccelFlow, AccelReason, AccelSide } from "../bpf/generated/types.ts";
 import { TypedMap } from "../bpf/typed-map.ts";
-import type { NativeProgram, SocketAddress } from "../native/addon.ts";
+import type { NativeProgram } from "../native/addon.ts";
 import { loadAddon } from "../native/load-addon.ts";
 import { check } from "../native/status.ts";
 import { accelerateLayouts } from "./accelerate-object.ts";
@@ -14,12 +14,7 @@ import { CgroupPolicies } from "./policies/cgroup-policies.ts";
 import { POLICY_REASONS } from "./policies/policy.ts";
 import { ReaderCheck, type ReaderVerdict } from "./reader/reader-check.ts";
 import { isWithdrawn } from "./reader/withdrawn.ts";
-
-/** A socket by its two ends, as its owner sees them. */
-export interface SocketEnds {
-  readonly local: SocketAddress;
-  readonly remote: SocketAddress;
-}
+import { keyOfEnds, type SocketEnds } from "./socket-ends.ts";
 
 /** The process that reads from a socket, by its inode, and may get redirected bytes. */
 export interface SocketReader {
@@ -39,9 +34,6 @@ export interface FlowAsker {
   /** The connection is over for this side's proxy. */
   leave(side: AccelSide, flow: bigint): void;
 }
-
-const AF_INET = 2;
-const AF_INET6 = 10;
 
 /** How long a send may wait for its reader to make room. With one CPU the reader cannot run meanwhile. */
 const PATIENCE_NS = availableParallelism() > 1 ? 200_000 : 0;
@@ -128,7 +120,7 @@ export class FlowDriver implements Disposable {
     return {
       policyOn,
       ask: (side, app, own, flow, { inode, pid } = NOBODY) => {
-        const [appKey, ownKey] = [this.#keyOf(app), this.#keyOf(own)];
+        const [appKey, ownKey] = [keyOfEnds(this.#cookie, app), keyOfEnds(this.#cookie, own)];
         return this.#run(program, { action: "advance", side, app: appKey, outer: ownKey, flow, inode, reader: pid });
       },
       leave: (side, flow) => void this.#run(program, { action: "leave", side, flow }),
@@ -137,16 +129,5 @@ export class FlowDriver implements Disposable {
 
   #run(program: NativeProgram, question: Question): FlowState {
     return runAdvance(program, { ...question, budget: this.#source.budget, patience: PATIENCE_NS }, this.#netns);
-  }
-
-  #keyOf({ local, remote }: SocketEnds): SocketKey {
-    return {
-      netns: this.#cookie,
-      local: local.address,
-      remote: remote.address,
-      localPort: local.port,
-      remotePort: remote.port,
-      family: local.address.includes(":") ? AF_INET6 : AF_INET,
-    };
   }
 }

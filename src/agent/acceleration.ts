@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-import { AccelerationPrograms, type Hindrances } from "../accelerate/acceleration-programs.ts";
+import { AccelerationPrograms, type Hindrances, type PolicyHindrances } from "../accelerate/acceleration-programs.ts";
 import { type AccelerationSource, FLOW_PATHS } from "../accelerate/acceleration-source.ts";
 import { type Contract, obstaclesOf, wantsStreamVerdict } from "../accelerate/contract/verdict.ts";
 import type { Policy } from "../accelerate/policies/policy.ts";
+import { SplicePrograms } from "../accelerate/splice-programs.ts";
+import type { SpliceSource } from "../accelerate/splice-source.ts";
 import type { WorkloadConfig } from "../config/model.ts";
 import type { NetworkNamespace } from "../intercept/network-namespace.ts";
 import type { Logger } from "../util/log.ts";
 import { findCgroup2 } from "../util/mountinfo.ts";
 import { ShuntError } from "../util/shunt-error.ts";
 import { runContract } from "./acceleration-contract.ts";
-import { PolicyWatch } from "./policy-watch.ts";
+import { type PolicyObserver, PolicyWatch } from "./policy-watch.ts";
 
 const WATCH_INTERVAL_MS = 1_000;
 
@@ -20,6 +22,9 @@ const PERMITTED: Readonly<Record<Contract["acceleration"], Hindrances | undefine
   "splice-only": undefined,
   off: undefined,
 };
+
+/** Where sockets of proxies may be spliced to each other. */
+const MAY_SPLICE: ReadonlySet<Contract["acceleration"]> = new Set(["on", "splice-only"]);
 
 export interface AccelerationState {
   /** `idle`: no workload asks for it; `testing`: the kernel's contract is being tried; `off`: switched off by hand. */
@@ -36,6 +41,10 @@ export class AgentAcceleration implements Disposable {
   readonly #log: Logger;
   readonly #ending = new AbortController();
   #programs: AccelerationPrograms | undefined;
+  #splices: SplicePrograms | undefined;
+  #cannotSplice = false;
+  readonly #restricted = new Map<bigint, PolicyHindrances>();
+  #trying = false;
   #policies: PolicyWatch | undefined;
   #cgroup2: string | undefined;
   #problem: string | undefined;
@@ -59,14 +68,14 @@ export class AgentAcceleration implements Disposable {
     const wanted = mode === "auto" && flowPaths.length > 0 && !config.proxy.external;
     // A cgroup shares its namespace with others, whose sockets are nobody's business.
     if (!wanted || config.target.kind === "cgroup") {
-      this.forget(netns);
+      this.#programs?.forbid(netns.cookie());
       return undefined;
     }
     try {
       const programs = this.#load();
       const asymmetric = contract === "asymmetric";
       const cgroupPolicies = bypassPolicies.includes("cgroup-skb") ? undefined : this.#cgroup2;
-      this.#policies?.watch(netns, bypassPolicies);
+      this.#watchPolicies().watch(netns, bypassPolicies);
       if (contract === "ignore") this.#trust(config.name);
       return programs.allow({
         cookie: netns.cookie(),
@@ -84,10 +93,27 @@ export class AgentAcceleration implements Disposable {
     }
   }
 
+  /** As `sourceFor`, of splicing the proxies' own sockets. */
+  spliceFor(config: WorkloadConfig, netns: NetworkNamespace): SpliceSource | undefined {
+    const { mode, paths, budget, excludePorts, contract, bypassPolicies } = config.acceleration;
+    const wanted = mode === "auto" && paths.includes("splice") && !config.proxy.external;
+    if (!wanted || config.target.kind === "cgroup") {
+      this.#splices?.forbid(netns.cookie());
+      return undefined;
+    }
+    const splices = this.#loadSplices();
+    if (!splices) return undefined;
+    this.#watchPolicies().watch(netns, bypassPolicies);
+    if (contract === "ignore") this.#trust(config.name);
+    return splices.allow({ netns: netns.cookie(), budget, excludePorts });
+  }
+
   /** No connection of the namespace is accelerated from now on. */
   forget(netns: NetworkNamespace): void {
     this.#policies?.forget(netns);
+    this.#restricted.delete(netns.cookie());
     if (this.#programs) this.#programs.forbid(netns.cookie());
+    if (this.#splices) this.#splices.forbid(netns.cookie());
   }
 
   /** The kill switch. */
@@ -104,13 +130,16 @@ export class AgentAcceleration implements Disposable {
 
   get state(): AccelerationState {
     if (this.#problem !== undefined) return { state: "unavailable", reason: this.#problem };
-    if (!this.#programs) return { state: "idle", reason: "no workload asks for it" };
+    const loaded = [this.#programs, this.#splices].filter((programs) => programs !== undefined);
+    if (loaded.length === 0) return { state: "idle", reason: "no workload asks for it" };
     if (this.#offByHand) return { state: "off", reason: "switched off by hand" };
     const broken = this.#contract ? obstaclesOf(this.#contract.behaviours).join(", ") : "";
-    if (!this.#programs.isSwitchedOff) {
+    if (loaded.some(({ isSwitchedOff }) => !isSwitchedOff)) {
       if (this.#trusted) return { state: "on", reason: "whatever the kernel's contract says" };
       if (this.#contract?.acceleration === "on") return { state: "on", reason: "the kernel can be trusted" };
-      return { state: "on", reason: `by legs, what applications send: the kernel's contract: asymmetric (${broken})` };
+      const found = this.#contract?.acceleration;
+      const way = found === "splice-only" ? "between proxies alone" : "by legs, what applications send";
+      return { state: "on", reason: `${way}: the kernel's contract: ${found} (${broken})` };
     }
     if (!this.#contract) return { state: "testing", reason: "what the kernel can be trusted with is being tried" };
     return { state: "unavailable", reason: `the kernel's contract: ${this.#contract.acceleration} (${broken})` };
@@ -132,6 +161,8 @@ export class AgentAcceleration implements Disposable {
     this.#policies?.[Symbol.dispose]();
     this.#programs?.[Symbol.dispose]();
     this.#programs = undefined;
+    this.#splices?.[Symbol.dispose]();
+    this.#splices = undefined;
   }
 
   #load(): AccelerationPrograms {
@@ -140,11 +171,46 @@ export class AgentAcceleration implements Disposable {
     const cgroupRoot = this.#cgroupRoot ?? this.#cgroup2;
     if (cgroupRoot === undefined) throw new ShuntError("ERR_CGROUP_MISSING", "no cgroup2 file system is mounted");
     this.#programs = new AccelerationPrograms(cgroupRoot);
+    for (const [netns, hindrances] of this.#restricted) this.#programs.restrict(netns, hindrances);
     this.#problem = undefined;
-    this.#policies = new PolicyWatch(this.#programs, this.#cgroup2, this.#log);
     this.#watch = setInterval(() => this.#watchReaders(), WATCH_INTERVAL_MS).unref();
-    void this.#tryContract();
+    this.#startContract();
     return this.#programs;
+  }
+
+  /** One for all programs, whichever are loaded first. */
+  #watchPolicies(): PolicyWatch {
+    const observer: PolicyObserver = {
+      restrict: (netns, hindrances) => {
+        this.#restricted.set(netns, hindrances);
+        this.#programs?.restrict(netns, hindrances);
+        this.#splices?.restrict(netns, isRestricted(hindrances));
+      },
+      withdrawDirect: (why) => this.#programs?.withdrawDirect(why),
+    };
+    this.#cgroup2 ??= findCgroup2()?.mountPoint;
+    this.#policies ??= new PolicyWatch(observer, this.#cgroup2, this.#log);
+    return this.#policies;
+  }
+
+  #loadSplices(): SplicePrograms | undefined {
+    if (this.#splices || this.#cannotSplice) return this.#splices;
+    try {
+      this.#splices = new SplicePrograms();
+      for (const [netns, hindrances] of this.#restricted) this.#splices.restrict(netns, isRestricted(hindrances));
+      this.#startContract();
+    } catch (err) {
+      this.#cannotSplice = true;
+      this.#log.warn({ err }, "sockets of proxies cannot be spliced");
+    }
+    return this.#splices;
+  }
+
+  /** Once; what is loaded later finds its result. */
+  #startContract(): void {
+    if (!this.#trying) void this.#tryContract();
+    this.#trying = true;
+    this.#settle();
   }
 
   async #tryContract(): Promise<void> {
@@ -183,5 +249,8 @@ export class AgentAcceleration implements Disposable {
   #settle(): void {
     const found = this.#trusted ? "on" : (this.#contract?.acceleration ?? "off");
     this.#programs?.permit(this.#offByHand ? undefined : PERMITTED[found]);
+    this.#splices?.switchOff(this.#offByHand || !MAY_SPLICE.has(found));
   }
 }
+
+const isRestricted = ({ inside, across }: PolicyHindrances): boolean => inside !== "none" || across !== "none";

@@ -24,7 +24,7 @@ export type AccelerationMode = (typeof ACCELERATION_MODES)[number];
 export const CONTRACT_USES = ["enforce", "asymmetric", "ignore"] as const;
 export type ContractUse = (typeof CONTRACT_USES)[number];
 
-export const ACCELERATION_PATHS = ["direct", "leg"] as const;
+export const ACCELERATION_PATHS = ["direct", "splice", "leg"] as const;
 export type AccelerationPath = (typeof ACCELERATION_PATHS)[number];
 
 /** What packets may meet, and bytes that go past TCP don't. */

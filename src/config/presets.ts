@@ -30,7 +30,7 @@ export const AGENT_DEFAULTS = {
   idleTimeout: "1h",
   acceleration: {
     mode: "off",
-    paths: ["direct", "leg"],
+    paths: ["direct", "splice", "leg"],
     excludePorts: [],
     budget: 1_048_576,
     contract: "enforce",

@@ -270,6 +270,19 @@ export interface NativeAddon {
   /** Records are delivered from libuv's loop. The view is valid only during the call. */
   ringBuffer(map: NativeMap, onRecord: (record: Uint8Array) => void): NativeWatcher | Status;
 
+  /** An epoll descriptor, the caller's to close. */
+  createEpoll(): Status;
+  /**
+   * Tells of each socket that `watchHangup` has added once its other end has closed, or half of it, or it has an error;
+   * never of data, and whether or not anybody reads the socket. Works on a duplicate of the descriptor.
+   */
+  hangups(epollFd: number, onHangup: (fd: number) => void): NativeWatcher | Status;
+  /** Adds or removes a socket. A closed one is gone by itself. */
+  watchHangup(epollFd: number, fd: number, on: boolean): Status;
+
+  /** Takes a socket that libuv neither reads nor writes at the moment out of its epoll set; it puts it back by itself. */
+  leaveLoop(fd: number): Status;
+
   /** Creates, sets options, binds and (stream) listens; inside `netns` when given. A non-blocking, close-on-exec fd. */
   listen(options: ListenOptions): Status;
   /**

@@ -37,8 +37,13 @@ export interface Carried {
 
 /** One connection whose application's socket may hand its bytes to another one's, or to the proxy's own, past TCP. */
 export interface AcceleratedFlow {
-  /** Bytes came through the proxy: tries what is left to try. Cheap once nothing is. */
-  advance(): void;
+  /**
+   * Bytes came through the proxy: tries what is left to try, legs where they may be taken. Cheap once nothing is. False:
+   * nothing is to be hoped for but legs, or not even those.
+   */
+  advance(takesLegs: boolean): boolean;
+  /** Nothing goes past TCP, and nothing will. */
+  readonly isOver: boolean;
   carried(): Carried;
   /** What keeps bytes from a faster way; "none" where nothing does. */
   reason(): string;

@@ -2,6 +2,7 @@
 import type { Endpoint } from "../net/endpoint.ts";
 import type { Accelerator } from "./acceleration.ts";
 import type { Direction, OriginalDestinationLookup } from "./original-destination.ts";
+import type { Splicer } from "./splice.ts";
 
 /** Where the proxy connects to the original destination from. */
 export type UpstreamSource =
@@ -37,6 +38,8 @@ export interface Route extends RouteConfig {
   readonly noteOwnFlow?: ((local: Endpoint, remote: Endpoint) => Disposable) | undefined;
   /** Absent where every connection is copied. */
   readonly accelerator?: Accelerator | undefined;
+  /** Absent where no sockets of proxies are spliced. */
+  readonly splicer?: Splicer | undefined;
 }
 
 /** All but the socket and the functions: plain data that can be sent to a worker. */

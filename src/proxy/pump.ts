@@ -16,6 +16,8 @@ export interface PumpOwner {
   onHalfDone(socket: Socket): void;
   /** Calls `end`, now or later, when the end of input may be told to `socket`. */
   whenEndable(socket: Socket, end: () => void): void;
+  /** The source's stream is over: calls `deliver` for what was still on its way in the kernel, then `end`. */
+  whenAllRead(source: Socket, deliver: (chunk: Buffer) => void, end: () => void): void;
 }
 
 /**
@@ -81,6 +83,10 @@ export class Pump {
       this.bytes += rest.length;
       this.#target.write(rest, this.#onWritten);
     }
+    this.#owner.whenAllRead(this.#source, this.#onData, this.#onAllRead);
+  };
+
+  #onAllRead = (): void => {
     this.#ended = true;
     this.#owner.touch();
     this.#owner.onHalfDone(this.#source);

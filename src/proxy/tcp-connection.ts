@@ -112,6 +112,11 @@ export class TcpConnection implements PumpOwner, ConnectObserver {
     else end();
   }
 
+  whenAllRead(source: Socket, deliver: (chunk: Buffer) => void, end: () => void): void {
+    if (!this.#acceleration) return end();
+    this.#acceleration.readRest(source, deliver, end, () => this.onReset(source, "bytes did not come"));
+  }
+
   takeRest(source: Socket): Buffer | undefined {
     return this.#acceleration?.takeRest(source);
   }
@@ -198,9 +203,9 @@ export class TcpConnection implements PumpOwner, ConnectObserver {
   }
 
   #accelerate(upstream: Socket): ConnectionAcceleration | undefined {
-    const { accelerator, direction } = this.#listener;
-    if (!accelerator || !this.#original) return undefined;
-    return new ConnectionAcceleration(accelerator, direction, this.#downstream, upstream, this.#original);
+    const { accelerator, splicer, direction } = this.#listener;
+    if (!(accelerator || splicer) || !this.#original) return undefined;
+    return new ConnectionAcceleration(this.#listener, direction, this.#downstream, upstream, this.#original);
   }
 
   onConnectFailed(failure: ConnectFailure): void {
@@ -223,7 +228,8 @@ export class TcpConnection implements PumpOwner, ConnectObserver {
     if (idleTimeoutMs === 0 || leftMs > 0) return this.#armIdle(leftMs);
     if (this.#acceleration?.hasMoved()) return this.rearm();
     const detail = `idle for ${idleTimeoutMs} ms`;
-    if (!this.#toUpstream?.isFlushed || !this.#toDownstream?.isFlushed) return this.#fail("timeout", detail);
+    const isFlushed = this.#toUpstream?.isFlushed && this.#toDownstream?.isFlushed;
+    if (!isFlushed || this.#acceleration?.isDrained === false) return this.#fail("timeout", detail);
     // Nothing is lost, so FIN will do: a pool of idle connections takes it for what it is.
     this.#settle("timeout", detail);
     closeInOrder(this.#downstream);

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { FlowDriver, SocketEnds } from "../../accelerate/flow-driver.ts";
+import type { FlowDriver } from "../../accelerate/flow-driver.ts";
+import type { SocketEnds } from "../../accelerate/socket-ends.ts";
 import type { AcceleratedFlow, Accelerator, Carried, ProxyEnd } from "../../proxy/acceleration.ts";
 import type { Direction } from "../../proxy/original-destination.ts";
 import { DrivenFlow, NOTHING } from "./driven-flow.ts";
 
 /** How the proxy of a listener asks for its connections to be accelerated. */
-export function acceleratorFor(direction: Direction, driver: FlowDriver): Accelerator {
+export function acceleratorFor(direction: Direction, driver: FlowDriver, splices: boolean): Accelerator {
   return {
     open: (near, outer, destination) =>
       driver.excludes(destination.port)
         ? "port-excluded"
-        : new ChosenPaths({ direction, near, outer, destination }, driver),
+        : new ChosenPaths({ direction, near, outer, destination }, driver, splices),
   };
 }
 
@@ -30,14 +31,29 @@ class ChosenPaths implements AcceleratedFlow {
   #outerLeg: DrivenFlow | undefined;
   /** Why it does not go from application to application. */
   #notDirect = "path-excluded";
+  #isHopeless = false;
+  readonly #hasOtherWays: boolean;
 
-  constructor(ends: ConnectionEnds, driver: FlowDriver) {
+  /** `splices`: what these ways leave may be spliced. */
+  constructor(ends: ConnectionEnds, driver: FlowDriver, splices: boolean) {
     this.#ends = ends;
     this.#driver = driver;
+    this.#hasOtherWays = splices || driver.allows("leg");
   }
 
-  advance(): void {
-    if (!this.#nearLeg && !this.#triesDirect()) this.#takeLegs();
+  advance(takesLegs: boolean): boolean {
+    if (!this.#nearLeg && this.#triesDirect()) return true;
+    if (takesLegs && this.#driver.allows("leg")) this.#advanceLegs();
+    return false;
+  }
+
+  get isOver(): boolean {
+    if (this.#direct || this.#nearLeg?.wasEnrolled) return false;
+    return !this.#driver.allows("leg") || this.#nearLeg?.isHopeless === true;
+  }
+
+  #advanceLegs(): void {
+    if (!this.#nearLeg) this.#takeLegs();
     this.#nearLeg?.advance();
     // By itself it would be worth little, and nobody would take it for what is called a leg.
     if (this.#nearLeg?.wasEnrolled) this.#outerLeg?.advance();
@@ -56,7 +72,7 @@ class ChosenPaths implements AcceleratedFlow {
   }
 
   reason(): string {
-    if (!this.#nearLeg) return this.#direct?.reason() ?? "short";
+    if (!this.#nearLeg) return this.#direct?.reason() ?? (this.#isHopeless ? this.#notDirect : "short");
     const found = this.#nearLeg.reason();
     return found === "none" ? this.#notDirect : found;
   }
@@ -81,11 +97,12 @@ class ChosenPaths implements AcceleratedFlow {
 
   /** False once there is nothing to hope for that way. */
   #triesDirect(): boolean {
-    if (!this.#driver.allows("direct")) return false;
+    if (this.#isHopeless || !this.#driver.allows("direct")) return false;
     this.#direct ??= this.#openDirect();
     this.#direct.advance();
-    if (!this.#direct.isHopeless || !this.#driver.allows("leg")) return true;
+    if (!this.#direct.isHopeless || !this.#hasOtherWays) return true;
     this.#notDirect = this.#direct.reason();
+    this.#isHopeless = true;
     this.#direct.leave();
     this.#direct = undefined;
     return false;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { FlowState } from "../../accelerate/advance-request.ts";
-import type { FlowAsker, FlowDriver, SocketEnds, SocketReader } from "../../accelerate/flow-driver.ts";
+import type { FlowAsker, FlowDriver, SocketReader } from "../../accelerate/flow-driver.ts";
+import type { SocketEnds } from "../../accelerate/socket-ends.ts";
 import type { AccelSide } from "../../bpf/generated/types.ts";
 import type { CarriedPast } from "../../proxy/acceleration.ts";
 

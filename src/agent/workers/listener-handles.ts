@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isDeepStrictEqual } from "node:util";
 import { FlowDriver } from "../../accelerate/flow-driver.ts";
+import { SpliceDriver } from "../../accelerate/splice-driver.ts";
 import {
   createOriginalDestinationLookup,
   interceptionOf,
@@ -8,7 +9,10 @@ import {
 } from "../../intercept/original-destination.ts";
 import { createOwnFlowNoter, type OwnFlowNoter } from "../../intercept/own-flows.ts";
 import type { Route } from "../../proxy/proxy-listener.ts";
+import type { Splicer } from "../../proxy/splice.ts";
 import { acceleratorFor } from "./chosen-paths.ts";
+import { spliceWakesFor } from "./splice-wakes.ts";
+import { splicerFor } from "./spliced-flow.ts";
 import type { WorkerListener } from "./worker-protocol.ts";
 
 /** What one listener of this thread needs of the kernel's maps, opened as its description asks for it. */
@@ -17,7 +21,8 @@ export class ListenerHandles implements Disposable {
   #noter: OwnFlowNoter | undefined;
   readonly #formerNoters: OwnFlowNoter[] = [];
   #driver: FlowDriver | undefined;
-  readonly #formerDrivers: FlowDriver[] = [];
+  readonly #formerDrivers: Disposable[] = [];
+  #splices: SpliceDriver | undefined;
   #described: Partial<WorkerListener> = {};
 
   /** The route of connections accepted from now on. */
@@ -39,6 +44,7 @@ export class ListenerHandles implements Disposable {
       if (this.#driver) this.#formerDrivers.push(this.#driver);
       this.#driver = acceleration && new FlowDriver(acceleration, netnsFd);
     }
+    const splicer = this.#splicerFor(listener);
     this.#described = listener;
     const [first] = originals;
     return {
@@ -49,8 +55,18 @@ export class ListenerHandles implements Disposable {
       interception: first === undefined ? "unknown" : interceptionOf(first),
       lookup: firstOf(this.#lookups),
       noteOwnFlow: this.#noter,
-      accelerator: this.#driver && acceleratorFor(direction, this.#driver),
+      accelerator: this.#driver && acceleratorFor(direction, this.#driver, splicer !== undefined),
+      splicer,
     };
+  }
+
+  #splicerFor({ splice, netnsFd, direction }: WorkerListener): Splicer | undefined {
+    const wakes = splice && spliceWakesFor(splice);
+    if (!isDeepStrictEqual(splice, this.#described.splice)) {
+      if (this.#splices) this.#formerDrivers.push(this.#splices);
+      this.#splices = splice && wakes && new SpliceDriver(splice, netnsFd, wakes.waker);
+    }
+    return this.#splices && wakes && splicerFor(direction, this.#splices, wakes);
   }
 
   [Symbol.dispose](): void {
@@ -59,9 +75,11 @@ export class ListenerHandles implements Disposable {
     this.#noter?.[Symbol.dispose]();
     for (const driver of this.#formerDrivers.splice(0)) driver[Symbol.dispose]();
     this.#driver?.[Symbol.dispose]();
+    this.#splices?.[Symbol.dispose]();
     this.#lookups = [];
     this.#noter = undefined;
     this.#driver = undefined;
+    this.#splices = undefined;
   }
 }
 

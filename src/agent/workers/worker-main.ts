@@ -24,7 +24,13 @@ const runtime = new ProxyRuntime({
 });
 
 async function addListener(listener: WorkerListener, mainsFd: number): Promise<void> {
-  const { originals: _originals, ownFlows: _ownFlows, acceleration: _acceleration, ...config } = listener;
+  const {
+    originals: _originals,
+    ownFlows: _ownFlows,
+    acceleration: _acceleration,
+    splice: _splice,
+    ...config
+  } = listener;
   const own = new ListenerHandles();
   let fd: number | undefined;
   try {

@@ -7,6 +7,7 @@
  * it is: main keeps it open until the listener has been removed. Map fds are duplicated by mapFromFd.
  */
 import type { AccelerationSource } from "../../accelerate/acceleration-source.ts";
+import type { SpliceSource } from "../../accelerate/splice-source.ts";
 import type { OriginalDestinationSource } from "../../intercept/original-destination.ts";
 import type { OwnFlowsSource } from "../../intercept/own-flows.ts";
 import type { ConnectionRecord } from "../../proxy/connection-record.ts";
@@ -21,6 +22,8 @@ export interface WorkerListener extends Omit<ListenerConfig, "interception"> {
   readonly ownFlows?: OwnFlowsSource | undefined;
   /** Absent where every connection is copied. */
   readonly acceleration?: AccelerationSource | undefined;
+  /** Absent where nothing is spliced. */
+  readonly splice?: SpliceSource | undefined;
 }
 
 /** A request has a number, and exactly one answer. */

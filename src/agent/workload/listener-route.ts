@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { AccelerationSource } from "../../accelerate/acceleration-source.ts";
+import type { SpliceSource } from "../../accelerate/splice-source.ts";
 import type { WorkloadConfig } from "../../config/model.ts";
 import type { Direction } from "../../intercept/backend.ts";
 import type { OriginalDestinationSource } from "../../intercept/original-destination.ts";
@@ -24,11 +25,12 @@ export interface RouteFacts {
   readonly timeouts: ProxyTimeouts;
   readonly source: ConnectionsSource;
   readonly acceleration: AccelerationSource | undefined;
+  readonly splice: SpliceSource | undefined;
 }
 
 /** What the proxy does with connections of a direction. */
 export function routeFor(direction: Direction, config: WorkloadConfig, facts: RouteFacts): ListenerRoute {
-  const { source, ownPorts, timeouts, acceleration } = facts;
+  const { source, ownPorts, timeouts, acceleration, splice } = facts;
   const preserve = direction === "inbound" && config.inbound.preserveSource;
   const ownFlows = preserve ? source.ownFlows() : undefined;
   return {
@@ -41,6 +43,7 @@ export function routeFor(direction: Direction, config: WorkloadConfig, facts: Ro
     ...(ownFlows === undefined ? {} : { ownFlows }),
     // Always there, as what a listener had before stays where nothing is said.
     acceleration,
+    splice,
     ...timeouts,
   };
 }

@@ -150,6 +150,7 @@ export class WorkloadEndpoints {
     const ownPorts = this.#listeners.portsWith(listeners);
     const { timeouts } = this.#context;
     const acceleration = this.#context.acceleration.sourceFor(config, this.#netns);
-    return routeFor(direction, config, { ownPorts, timeouts, source, acceleration });
+    const splice = this.#context.acceleration.spliceFor(config, this.#netns);
+    return routeFor(direction, config, { ownPorts, timeouts, source, acceleration, splice });
   }
 }

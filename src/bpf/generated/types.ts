@@ -120,6 +120,31 @@ export const reasons = [
 ] as const;
 export type Reason = (typeof reasons)[number];
 
+/** enum splice_action, in the order of its values: the index is the value. */
+export const spliceActions = ["join", "alone", "arm", "look", "refuse", "leave"] as const;
+export type SpliceAction = (typeof spliceActions)[number];
+
+/** enum splice_reason, in the order of its values: the index is the value. */
+export const spliceReasons = [
+  "none",
+  "peer-unknown",
+  "not-found",
+  "not-established",
+  "unread",
+  "refused",
+  "switched-off",
+  "peer-gone",
+  "slow-reader",
+  "stream",
+  "map-full",
+  "policy",
+] as const;
+export type SpliceReason = (typeof spliceReasons)[number];
+
+/** enum splice_state, in the order of its values: the index is the value. */
+export const spliceStates = ["unknown", "ready", "passing", "armed", "open", "closed", "never"] as const;
+export type SpliceState = (typeof spliceStates)[number];
+
 /** enum verdict, in the order of its values: the index is the value. */
 export const verdicts = ["pass", "redirect", "deny"] as const;
 export type Verdict = (typeof verdicts)[number];
@@ -206,6 +231,11 @@ export interface AccelRequest {
 /** struct accel_rights, 16 bytes. */
 export interface AccelRights {
   readonly hindrances: readonly AccelReason[];
+}
+
+/** struct bpf_spin_lock, 4 bytes. */
+export interface BpfSpinLock {
+  readonly val: number;
 }
 
 /** struct cidr_key, 28 bytes. */
@@ -377,6 +407,72 @@ export interface SocketStart {
   readonly side: number;
 }
 
+/** struct splice_flow, 152 bytes. */
+export interface SpliceFlow {
+  readonly legs: readonly SpliceLeg[];
+  readonly budget: number;
+  readonly runLimit: number;
+  readonly left: number;
+  readonly right: number;
+  readonly lock: BpfSpinLock;
+}
+
+/** struct splice_key, 16 bytes. */
+export interface SpliceKey {
+  readonly id: bigint;
+  readonly alone: bigint;
+}
+
+/** struct splice_leg, 64 bytes. */
+export interface SpliceLeg {
+  readonly cookie: bigint;
+  readonly scope: bigint;
+  readonly redirectedBytes: bigint;
+  readonly redirectedMessages: bigint;
+  readonly sent: number;
+  readonly seen: number;
+  readonly redirectedEnd: number;
+  readonly answered: number;
+  readonly run: number;
+  readonly waker: number;
+  readonly state: SpliceState;
+  readonly reason: SpliceReason;
+}
+
+/** struct splice_ref, 24 bytes. */
+export interface SpliceRef {
+  readonly flow: SpliceKey;
+  readonly side: number;
+}
+
+/** struct splice_request, 216 bytes. */
+export interface SpliceRequest {
+  readonly ethernet: readonly number[];
+  readonly near: SpliceSocket;
+  readonly outer: SpliceSocket;
+  readonly flow: SpliceKey;
+  readonly scope: bigint;
+  readonly action: SpliceAction;
+  readonly side: AccelSide;
+  readonly budget: number;
+  readonly runLimit: number;
+  readonly waker: number;
+  readonly state: SpliceState;
+  readonly peerState: SpliceState;
+  readonly reason: SpliceReason;
+  readonly drained: number;
+  readonly ended: number;
+  readonly pending: number;
+}
+
+/** struct splice_socket, 64 bytes. */
+export interface SpliceSocket {
+  readonly key: SocketKey;
+  readonly cookie: bigint;
+  readonly read: number;
+  readonly written: number;
+}
+
 /** struct stale_reader, 24 bytes. */
 export interface StaleReader {
   readonly flow: bigint;
@@ -417,6 +513,7 @@ export interface Structs {
   readonly accel_flow: AccelFlow;
   readonly accel_request: AccelRequest;
   readonly accel_rights: AccelRights;
+  readonly bpf_spin_lock: BpfSpinLock;
   readonly cidr_key: CidrKey;
   readonly claim: Claim;
   readonly counters: Counters;
@@ -438,6 +535,12 @@ export interface Structs {
   readonly socket_key: SocketKey;
   readonly socket_opener: SocketOpener;
   readonly socket_start: SocketStart;
+  readonly splice_flow: SpliceFlow;
+  readonly splice_key: SpliceKey;
+  readonly splice_leg: SpliceLeg;
+  readonly splice_ref: SpliceRef;
+  readonly splice_request: SpliceRequest;
+  readonly splice_socket: SpliceSocket;
   readonly stale_reader: StaleReader;
   readonly unread_look: UnreadLook;
   readonly workload: Workload;
@@ -473,6 +576,10 @@ export interface Maps {
   readonly ports: { readonly key: PortKey; readonly value: number };
   readonly resolvers: { readonly key: number; readonly value: Resolvers };
   readonly settings: { readonly key: number; readonly value: Settings };
+  readonly splice_flows: { readonly key: SpliceKey; readonly value: SpliceFlow };
+  readonly splice_refs: { readonly key: bigint; readonly value: SpliceRef };
+  readonly splice_scopes: { readonly key: bigint; readonly value: number };
+  readonly splice_socks: { readonly key: bigint; readonly value: bigint };
   /** One value for each possible CPU. */
   readonly verdicts: { readonly key: number; readonly value: readonly Counters[] };
   readonly workloads: { readonly key: number; readonly value: Workload };

@@ -20,7 +20,7 @@ describe.each(TRIED)("with acceleration, in mode %s,", (mode) => {
       mode,
       client: {},
       server: { acceleration: { excludePorts: [9002] } },
-      agent: { acceleration: { mode: "auto" } },
+      agent: { acceleration: { mode: "auto", paths: ["direct", "leg"] } },
     });
     // `ready` does not wait for the kernel's contract.
     await pair.agent.waitForLog(({ msg, state }) => msg === "acceleration" && state === "on");

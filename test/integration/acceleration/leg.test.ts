@@ -22,7 +22,7 @@ const isOn = (pair: PodPair) => pair.agent.waitForLog(({ msg, state }) => msg ==
 describe("between an application and its proxy", () => {
   let pair: PodPair;
   beforeAll(async () => {
-    pair = await startPair();
+    pair = await startPair({ paths: ["direct", "leg"] });
     await isOn(pair);
     const { server } = pair.lab;
     for (const address of [server.v4, server.v6]) await pair.processes.start(echoServer(address, PORT), server.path);
@@ -103,7 +103,10 @@ describe("between an application and its proxy", () => {
   });
 
   it("where only that is safe, what the application sends goes past TCP and what it receives does not", async () => {
-    await pair.agent.reconfigure({ ...pair.agentFile(), acceleration: { mode: "auto", contract: "asymmetric" } });
+    await pair.agent.reconfigure({
+      ...pair.agentFile(),
+      acceleration: { mode: "auto", paths: ["direct", "leg"], contract: "asymmetric" },
+    });
     const seen = await ways(pair.lab.server.v4, 4, "rr", "-n", "20000", "-s", "100");
     expect(seen.report).toMatchObject({ status: 0, errors: 0 });
     expect(seen.ways).toEqual(times(4, { sent: "copy", received: "leg", reason: "contract" }));

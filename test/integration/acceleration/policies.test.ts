@@ -47,7 +47,12 @@ function pinned(kind: typeof XDP): string {
 let pair: PodPair;
 let cgroup: TestCgroup;
 beforeAll(async () => {
-  pair = await PodPair.start({ mode: "ebpf", client: {}, server: {}, agent: { acceleration: { mode: "auto" } } });
+  pair = await PodPair.start({
+    mode: "ebpf",
+    client: {},
+    server: {},
+    agent: { acceleration: { mode: "auto", paths: ["direct", "leg"] } },
+  });
   await pair.agent.waitForLog(({ msg, state }) => msg === "acceleration" && state === "on");
   const { server } = pair.lab;
   cgroup = new TestCgroup();
@@ -161,7 +166,7 @@ it("a program that decides about packets of the server's cgroup does so too", as
 });
 
 it("an operator who says so by name goes past it", async () => {
-  const acceleration = { mode: "auto", bypassPolicies: ["netfilter"] };
+  const acceleration = { mode: "auto", paths: ["direct", "leg"], bypassPolicies: ["netfilter"] };
   await putRule();
   const limit = ["root", "tbf", "rate", "10gbit", "burst", "10mb", "latency", "9ms"];
   await inServer("tc", "qdisc", "add", "dev", DEVICE, ...limit);

@@ -28,7 +28,7 @@ beforeAll(async () => {
     mode: "ebpf",
     client: {},
     server: {},
-    agent: { acceleration: { mode: "auto" } },
+    agent: { acceleration: { mode: "auto", paths: ["direct"] } },
   });
   await pair.agent.waitForLog(({ msg, state }) => msg === "acceleration" && state === "on");
 });
