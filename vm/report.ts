@@ -43,7 +43,9 @@ function markOf(verdict: Verdict | undefined): string {
 export function formatTable(results: readonly KernelResult[]): string {
   const row = (title: string, of: (result: KernelResult) => string): string =>
     `| ${[title, ...results.map(of)].join(" | ")} |`;
-  const names = [...new Set(results.flatMap(({ verdicts }) => verdicts.map(({ name }) => name)))];
+  // In the order of the column that has most.
+  const longest = [...results].sort((one, other) => other.verdicts.length - one.verdicts.length);
+  const names = [...new Set(longest.flatMap(({ verdicts }) => verdicts.map(({ name }) => name)))];
   const cells = names.filter((name) => !/^(feature|guest) |^(mode|tier|reason)$/.test(name));
   const found = (result: KernelResult, name: string): string =>
     markOf(result.verdicts.find((verdict) => verdict.name === name));
