@@ -5,10 +5,7 @@ import { defineConfig } from "vitest/config";
 const patience = Number(process.env["SHUNT_PATIENCE"] ?? "1");
 
 /** Long, and about acceleration alone, which is off by default. */
-const LONG_FILES = [
-  "test/integration/acceleration/idle-readers.test.ts",
-  "test/integration/bench.test.ts",
-];
+const LONG_FILES = ["test/integration/acceleration/idle-readers.test.ts", "test/integration/bench.test.ts"];
 
 // vitest insists on a default export here.
 export default defineConfig({

@@ -15,6 +15,6 @@ if (threads.isMainThread) {
   };
   syncBuiltinESMExports();
   process.on("SIGUSR2", () => {
-    for (const worker of made) worker.terminate();
+    for (const worker of made) void worker.terminate();
   });
 }

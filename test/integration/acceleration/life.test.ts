@@ -98,7 +98,16 @@ describe.each(TRIED)("when the workers are terminated in mode %s,", (acceleratio
     expect(client).toMatchObject({ transfers: 6, died: 6 });
     expect(client.lastEnd - killed).toBeLessThan(patienceMs(1000) / 1000);
     await rig.agent.waitForLog(({ msg }) => msg === "worker replaced");
-    await using coming = await startClient(rig, server, ["-n", "60", "-c", "12", "--size", "60000", ...APART, ...deaths]);
+    await using coming = await startClient(rig, server, [
+      "-n",
+      "60",
+      "-c",
+      "12",
+      "--size",
+      "60000",
+      ...APART,
+      ...deaths,
+    ]);
     expect(await coming.report()).toMatchObject({ clean: true, transfers: 60, died: 0 });
     const accepted = await server.report();
     expectOnlyDeaths(accepted);
