@@ -5,6 +5,7 @@
 #include <string>
 
 #include "addresses.h"
+#include "carrier-handle.h"
 #include "environment.h"
 #include "files.h"
 #include "hangups.h"
@@ -49,6 +50,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   shunt::DefineHangupFunctions(env, exports);
   shunt::DefineSocketFunctions(env, exports);
   shunt::DefineConnectFunctions(env, exports);
+  shunt::DefineCarrierFunctions(env, exports);
   shunt::DefineUnixFdFunctions(env, exports);
   shunt::DefineAddressFunctions(env, exports);
   shunt::DefineNetlinkFunctions(env, exports);

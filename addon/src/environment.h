@@ -14,7 +14,7 @@ namespace shunt {
 class Poll;
 
 /** The JavaScript classes of this addon; the index of their constructors in an Environment. */
-enum class Class { kObject, kMap, kProgram, kLink, kWatcher, kConnect, kCount };
+enum class Class { kObject, kMap, kProgram, kLink, kWatcher, kConnect, kCarrier, kCount };
 
 /**
  * Everything that belongs to one environment (the main thread, one worker, or one of two copies loaded):

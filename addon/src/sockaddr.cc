@@ -33,21 +33,24 @@ std::optional<SockAddr> SockAddr::Parse(const std::string& address, uint16_t por
   return result;
 }
 
+uint16_t SockAddr::port() const {
+  if (family() == AF_INET) return ntohs(v4.sin_port);
+  return family() == AF_INET6 ? ntohs(v6.sin6_port) : 0;
+}
+
+const char* SockAddr::Text(char* buffer) const {
+  buffer[0] = '\0';
+  if (family() == AF_INET) inet_ntop(AF_INET, &v4.sin_addr, buffer, INET6_ADDRSTRLEN);
+  if (family() == AF_INET6) inet_ntop(AF_INET6, &v6.sin6_addr, buffer, INET6_ADDRSTRLEN);
+  return buffer;
+}
+
 Napi::Value Describe(Napi::Env env, const SockAddr& address) {
+  if (address.family() != AF_INET && address.family() != AF_INET6) return Status(env, -EAFNOSUPPORT);
   char text[INET6_ADDRSTRLEN];
-  uint16_t port;
-  if (address.family() == AF_INET) {
-    inet_ntop(AF_INET, &address.v4.sin_addr, text, sizeof(text));
-    port = ntohs(address.v4.sin_port);
-  } else if (address.family() == AF_INET6) {
-    inet_ntop(AF_INET6, &address.v6.sin6_addr, text, sizeof(text));
-    port = ntohs(address.v6.sin6_port);
-  } else {
-    return Status(env, -EAFNOSUPPORT);
-  }
   Napi::Object result = Napi::Object::New(env);
-  result.Set("address", text);
-  result.Set("port", port);
+  result.Set("address", address.Text(text));
+  result.Set("port", address.port());
   return result;
 }
 

@@ -24,6 +24,10 @@ struct SockAddr {
   /** An address in text; "%" and an interface (name or index) may follow a link-local one. */
   static std::optional<SockAddr> Parse(const std::string& address, uint16_t port);
   int family() const { return any.sa_family; }
+  /** In host order. */
+  uint16_t port() const;
+  /** As inet_ntop writes it into `buffer` of INET6_ADDRSTRLEN; "" for other families. */
+  const char* Text(char* buffer) const;
 };
 
 /** `{address, port}`, or −EAFNOSUPPORT for other families. */

@@ -1,76 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "socket.h"
 
-#include <netinet/tcp.h>
-
 #include <cerrno>
 
 #include "args.h"
 #include "netns.h"
 #include "owned-fd.h"
+#include "preparation.h"
 #include "sockaddr.h"
 
 namespace shunt {
 namespace {
 
-// Not in every libc's headers; values from include/uapi/linux/{in,in6,netfilter_ipv4,netfilter_ipv6/ip6_tables}.h
-// and include/uapi/asm-generic/socket.h.
-constexpr int kIpBindAddressNoPort = 24;
-constexpr int kIpv6Transparent = 75;
-constexpr int kIpv6Freebind = 78;
+// Not in every libc's headers; values from include/uapi/linux/{netfilter_ipv4,netfilter_ipv6/ip6_tables}.h and
+// include/uapi/asm-generic/socket.h.
 constexpr int kSoOriginalDst = 80;
 constexpr int kSoNetnsCookie = 71;
 
 /** Far more than anybody waits, far less than what the kernel's arithmetic in jiffies holds. */
 constexpr int32_t kMaxLingerSeconds = 3600;
-
-int SetOption(int fd, int level, int name, int value) {
-  return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
-}
-
-/** `seconds` negative: no lingering, the default. */
-int SetLinger(int fd, int32_t seconds) {
-  linger value{seconds >= 0, seconds >= 0 ? seconds : 0};
-  return setsockopt(fd, SOL_SOCKET, SO_LINGER, &value, sizeof(value)) < 0 ? -errno : 0;
-}
-
-/** What a socket is told before it is bound. */
-struct Preparation {
-  std::optional<uint32_t> mark;
-  bool reuse_address = false;
-  bool reuse_port = false;
-  bool transparent = false;
-  bool freebind = false;
-  bool bind_no_port = false;
-  std::optional<uint32_t> linger;
-  std::optional<bool> v6only;
-
-  void ReadCommon(Args& args) {
-    mark = args.FieldOptionalUnsigned("mark");
-    reuse_address = args.FieldBoolean("reuseAddress");
-    transparent = args.FieldBoolean("transparent");
-    freebind = args.FieldBoolean("freebind");
-  }
-
-  int Apply(int fd, int family) const {
-    bool v6 = family == AF_INET6;
-    int level = v6 ? SOL_IPV6 : SOL_IP;
-    int status = 0;
-    auto set = [&](bool wanted, int option_level, int name, int value) {
-      if (status == 0 && wanted) status = SetOption(fd, option_level, name, value);
-    };
-    set(mark.has_value(), SOL_SOCKET, SO_MARK, static_cast<int>(mark.value_or(0)));
-    set(reuse_address, SOL_SOCKET, SO_REUSEADDR, 1);
-    set(reuse_port, SOL_SOCKET, SO_REUSEPORT, 1);
-    set(transparent, level, v6 ? kIpv6Transparent : IP_TRANSPARENT, 1);
-    set(freebind, level, v6 ? kIpv6Freebind : IP_FREEBIND, 1);
-    // Of AF_INET6 sockets too: they have no option of their own for it.
-    set(bind_no_port, SOL_IP, kIpBindAddressNoPort, 1);
-    if (status == 0 && linger) status = SetLinger(fd, static_cast<int32_t>(*linger));
-    set(v6 && v6only.has_value(), SOL_IPV6, IPV6_V6ONLY, v6only.value_or(false));
-    return status;
-  }
-};
 
 Napi::Value Listen(const Napi::CallbackInfo& info) {
   Args args(info);

@@ -8,7 +8,7 @@ import type { StatusReport } from "../config/formats/status.ts";
 import type { AgentConfig } from "../config/model.ts";
 import { readRoutes } from "../intercept/routes.ts";
 import type { ConnectionRecord } from "../proxy/connection-record.ts";
-import type { ConnectionBytes, OpenConnection } from "../proxy/open-connection.ts";
+import type { BegunConnection, ConnectionBytes } from "../proxy/open-connection.ts";
 import type { Agent } from "./agent.ts";
 import { agentMetrics } from "./agent-metrics.ts";
 import { agentStatus } from "./agent-status.ts";
@@ -41,7 +41,7 @@ export class AgentAdmin implements AdminSource {
     this.#problems = problems;
   }
 
-  opened(connection: OpenConnection): void {
+  opened(connection: BegunConnection): void {
     if (this.#followers.size > 0) this.#tell(openFlow(connection));
   }
 
@@ -118,7 +118,7 @@ export class AgentAdmin implements AdminSource {
 }
 
 /** One that has just begun has carried nothing. */
-function openFlow(connection: OpenConnection & Partial<ConnectionBytes>): Flow {
+function openFlow(connection: BegunConnection & Partial<ConnectionBytes>): Flow {
   return {
     id: connection.id,
     state: "open",

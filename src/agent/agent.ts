@@ -8,7 +8,7 @@ import { sweepOriginals, sweepOwnFlows } from "../intercept/ebpf/sweep.ts";
 import { WorkloadScope } from "../intercept/ebpf/workload-scope.ts";
 import { formatEndpoint } from "../net/endpoint.ts";
 import type { ConnectionRecord } from "../proxy/connection-record.ts";
-import type { OpenConnection } from "../proxy/open-connection.ts";
+import type { BegunConnection } from "../proxy/open-connection.ts";
 import { EveryStep } from "../util/every-step.ts";
 import type { Logger } from "../util/log.ts";
 import { AgentAcceleration } from "./acceleration.ts";
@@ -30,7 +30,7 @@ export interface AgentOptions {
   readonly cgroupRoot?: string;
   readonly log: Logger;
   readonly onRecord: (record: ConnectionRecord) => void;
-  readonly onOpen?: (connection: OpenConnection) => void;
+  readonly onOpen?: (connection: BegunConnection) => void;
   /** See WorkloadContext. */
   readonly inherited?: ReadonlyMap<string, WorkloadTrace>;
   readonly onTrace?: (trace: WorkloadTrace) => void;

@@ -6,6 +6,8 @@
  * Error with code ERR_HANDLE_CLOSED. Every handle closes itself when it is collected.
  */
 
+import type { CarrierCallbacks, NativeCarrier } from "./native-carrier.ts";
+
 /** A non-negative result, or −errno. */
 export type Status = number;
 
@@ -292,6 +294,7 @@ export interface NativeAddon {
    */
   bindSocket(options: ConnectOptions): Status;
   connectSocket(fd: number, address: string, port: number, callback: (status: Status) => void): NativeConnect | Status;
+  createCarrier(callbacks: CarrierCallbacks): NativeCarrier | Status;
   localAddress(fd: number): SocketAddress | Status;
   remoteAddress(fd: number): SocketAddress | Status;
   /** SO_ORIGINAL_DST (SOL_IP) or IP6T_SO_ORIGINAL_DST (SOL_IPV6). */

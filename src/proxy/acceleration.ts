@@ -59,7 +59,9 @@ export interface AcceleratedFlow {
 export interface Accelerator {
   /**
    * `near`: the proxy's socket towards the application, whose own socket is its mirror image; `outer`: the one
-   * towards the other proxy. A string where the connection is to be copied: the reason.
+   * towards the other proxy.
    */
-  open(near: SocketEnds, outer: SocketEnds, destination: Endpoint): AcceleratedFlow | string;
+  open(near: SocketEnds, outer: SocketEnds, destination: Endpoint): AcceleratedFlow;
+  /** Why connections to there are to be copied, as the record tells it. */
+  refuses(destination: Endpoint): string | undefined;
 }

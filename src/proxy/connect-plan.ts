@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import type { ConnectRequest, ConnectSource } from "../net/connector.ts";
+import type { ConnectRequest, ConnectSource } from "../net/connect-request.ts";
 import { type Endpoint, isLoopback } from "../net/endpoint.ts";
 import type { ProxyListener } from "./proxy-listener.ts";
 
@@ -7,7 +7,7 @@ import type { ProxyListener } from "./proxy-listener.ts";
 const PASSTHROUGH_V4 = "127.0.0.6";
 const PASSTHROUGH_V6 = "::6";
 
-type Route = Pick<ProxyListener, "netnsFd" | "mark" | "source" | "noteOwnFlow">;
+type Route = Pick<ProxyListener, "source" | "noteOwnFlow">;
 
 /** How the proxy connects to `destination` on behalf of `client`. */
 export function planConnect(listener: Route, client: Endpoint, destination: Endpoint): ConnectRequest {
@@ -15,10 +15,7 @@ export function planConnect(listener: Route, client: Endpoint, destination: Endp
   return {
     address: destination.address,
     port: destination.port,
-    netnsFd: listener.netnsFd,
-    mark: listener.mark,
     source,
-    resetOnClose: true,
     beforeConnect: source?.transparent ? listener.noteOwnFlow : undefined,
   };
 }

@@ -56,9 +56,8 @@ export class ConnectionAcceleration {
     this.#near = near;
     this.#direction = direction;
     const ends = [endsOf(near), endsOf(outer)] as const;
-    const opened = accelerator?.open(...ends, destination) ?? (splicer ? "none" : "off");
-    this.#flow = typeof opened === "string" ? undefined : opened;
-    this.#reason = typeof opened === "string" ? opened : "short";
+    this.#flow = accelerator?.open(...ends, destination);
+    this.#reason = this.#flow ? "short" : "none";
     const spliced = splicer?.open(destination);
     this.#isDirectPossible = this.#flow !== undefined;
     this.#splice = spliced && new ConnectionSplice(spliced, [near, ends[0]], [outer, ends[1]]);

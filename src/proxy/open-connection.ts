@@ -11,17 +11,23 @@ export interface ConnectionBytes {
   readonly acceleration?: AccelerationRecord | undefined;
 }
 
-/** A connection that the proxy carries now; its record has the same id. */
-export interface OpenConnection {
+/** A connection that the proxy has begun to carry; its record has the same id. */
+export interface BegunConnection {
   readonly id: string;
   /** RFC 3339, when it was accepted. */
   readonly time: string;
-  readonly listener: string;
   readonly workload: string;
   readonly direction: Direction;
   /** `ip:port`, IPv6 in brackets, as the two below. */
   readonly source: string;
+  readonly originalDestination: string | null;
+  readonly upstream: string | null;
+  readonly interception: string;
+}
+
+/** One that it carries now. */
+export interface OpenConnection extends BegunConnection {
+  readonly listener: string;
   readonly originalDestination: string;
   readonly upstream: string;
-  readonly interception: string;
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 import { randomBytes } from "node:crypto";
+import { Carrier } from "../net/carrier.ts";
 import { ShuntError } from "../util/shunt-error.ts";
 import { ActiveListener } from "./active-listener.ts";
 import type { ConnectionRecord } from "./connection-record.ts";
+import type { ConnectionHost, LiveConnection } from "./live-connection.ts";
 import type { ConnectionBytes, OpenConnection } from "./open-connection.ts";
 import type { ListenerSettings, ProxyListener, Route } from "./proxy-listener.ts";
-import type { ConnectionHost, TcpConnection } from "./tcp-connection.ts";
+
 import { TimerWheel } from "./timer-wheel.ts";
 import { TrafficCounters, type TrafficStats } from "./traffic-counters.ts";
 
@@ -30,11 +32,12 @@ const TICK_MS = 25;
 export class ProxyRuntime implements AsyncDisposable {
   readonly #host: ProxyHost;
   readonly #wheel: TimerWheel;
+  readonly #carrier = new Carrier();
   readonly #counters = new TrafficCounters();
   readonly #listeners = new Map<string, ActiveListener>();
   /** With the names they had, which others may have by now. */
   readonly #draining = new Map<ActiveListener, string>();
-  readonly #open = new Map<TcpConnection, OpenConnection>();
+  readonly #open = new Map<LiveConnection, OpenConnection>();
   readonly #connectionHost: ConnectionHost;
   readonly #idPrefix = randomBytes(5).toString("hex");
   #nextId = 0;
@@ -45,27 +48,24 @@ export class ProxyRuntime implements AsyncDisposable {
     this.#connectionHost = {
       wheel: this.#wheel,
       now: () => host.now(),
-      opened: (connection) => this.#onOpened(connection),
+      opened: (connection, description) => this.#onOpened(connection, description),
+      replaced: (before, after) => this.#onReplaced(before, after),
       ended: (connection, record) => this.#onEnded(connection, record),
     };
   }
 
   /**
-   * Accepts from now on; `listener.fd` is the runtime's once this resolves. Rejects with ProxyError when the name is
-   * taken and with Node's error when the fd is no listening socket.
+   * Accepts from now on; `listener.fd` is the runtime's then. Throws ProxyError when the name is taken, and SystemError
+   * when the fd is no listening socket.
    */
-  async addListener(listener: ProxyListener): Promise<void> {
+  addListener(listener: ProxyListener): void {
     if (this.#listeners.has(listener.name)) {
       throw new ProxyError("ERR_PROXY_LISTENER_EXISTS", `listener ${listener.name} exists already`);
     }
-    const active = new ActiveListener(listener, this.#connectionHost, () => `${this.#idPrefix}-${this.#nextId++}`);
+    const onAcceptError = (error: Error): void => this.#host.onAcceptError(listener.name, error);
+    const newId = (): string => `${this.#idPrefix}-${this.#nextId++}`;
+    const active = new ActiveListener(listener, this.#connectionHost, this.#carrier, newId, onAcceptError);
     this.#listeners.set(listener.name, active);
-    try {
-      await active.listen((error) => this.#host.onAcceptError(listener.name, error));
-    } catch (error) {
-      this.#listeners.delete(listener.name);
-      throw error;
-    }
   }
 
   /**
@@ -122,6 +122,7 @@ export class ProxyRuntime implements AsyncDisposable {
     removals.push(...[...this.#draining.keys()].map((active) => active.close(drainMs)));
     await Promise.all(removals);
     this.#wheel[Symbol.dispose]();
+    this.#carrier[Symbol.dispose]();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -134,14 +135,19 @@ export class ProxyRuntime implements AsyncDisposable {
     return active;
   }
 
-  #onOpened(connection: TcpConnection): void {
-    const open = connection.describe();
-    this.#open.set(connection, open);
+  #onOpened(connection: LiveConnection, description: OpenConnection): void {
+    this.#open.set(connection, description);
     this.#counters.opened();
-    this.#host.onOpen(open);
+    this.#host.onOpen(description);
   }
 
-  #onEnded(connection: TcpConnection, record: ConnectionRecord): void {
+  #onReplaced(before: LiveConnection, after: LiveConnection): void {
+    const description = this.#open.get(before);
+    this.#open.delete(before);
+    if (description) this.#open.set(after, description);
+  }
+
+  #onEnded(connection: LiveConnection, record: ConnectionRecord): void {
     this.#counters.ended(record, this.#open.delete(connection));
     this.#host.onRecord(record);
   }

@@ -27,14 +27,16 @@ export interface PumpOwner {
  */
 export class Pump {
   /** Read from the source. */
-  bytes = 0;
+  bytes: number;
   readonly #source: Socket;
   readonly #target: Socket;
   readonly #owner: PumpOwner;
   #ended = false;
   #paused = false;
 
-  constructor(source: Socket, target: Socket, owner: PumpOwner) {
+  /** `bytes`: read from the source before. */
+  constructor(source: Socket, target: Socket, owner: PumpOwner, bytes: number) {
+    this.bytes = bytes;
     this.#source = source;
     this.#target = target;
     this.#owner = owner;

@@ -42,7 +42,7 @@ export class ProxyRig implements AsyncDisposable {
     const { address = "127.0.0.1", listenNetnsFd, ...listener } = options;
     const fd = makeListenSocket({ address, port: 0, ...(listenNetnsFd !== undefined && { netnsFd: listenNetnsFd }) });
     const rig = new ProxyRig(address, listeningOn(fd).port, listenNetnsFd);
-    await rig.runtime.addListener({
+    rig.runtime.addListener({
       name: rig.name,
       workload: "web",
       direction: "outbound",

@@ -3,9 +3,9 @@ import { once } from "node:events";
 import { Server, type Socket } from "node:net";
 import { loadAddon } from "../../src/native/load-addon.ts";
 import { check } from "../../src/native/status.ts";
-import { type ConnectRequest, connect } from "../../src/net/connector.ts";
 import { type ListenSocketOptions, listeningOn, makeListenSocket } from "../../src/net/listen-socket.ts";
 import { takeSocketError } from "../../src/net/socket-error.ts";
+import { type ConnectRequest, connect } from "./connector.ts";
 import { Inbox, patienceMs } from "./inbox.ts";
 
 /** A half-open TCP socket that keeps what it hears: bytes, end, error. Nothing is read before `read` or `text`. */

@@ -8,10 +8,8 @@ import { DrivenFlow, NOTHING } from "./driven-flow.ts";
 /** How the proxy of a listener asks for its connections to be accelerated. */
 export function acceleratorFor(direction: Direction, driver: FlowDriver, splices: boolean): Accelerator {
   return {
-    open: (near, outer, destination) =>
-      driver.excludes(destination.port)
-        ? "port-excluded"
-        : new ChosenPaths({ direction, near, outer, destination }, driver, splices),
+    refuses: ({ port }) => (driver.excludes(port) ? "port-excluded" : undefined),
+    open: (near, outer, destination) => new ChosenPaths({ direction, near, outer, destination }, driver, splices),
   };
 }
 

@@ -2,6 +2,7 @@
 // Hot: called twice for every connection.
 import type { ConnectionRecord } from "../../proxy/connection-record.ts";
 import type { OpenConnection } from "../../proxy/open-connection.ts";
+import { writeOpen, writeRecord } from "./traffic-rows.ts";
 import type { FromWorker } from "./worker-protocol.ts";
 
 /** A message to another thread costs as much as a system call and wakes it: under load there is one in so long. */
@@ -10,8 +11,9 @@ const PAUSE_MS = 5;
 /** Collects openings and records into few messages: the first goes out with the turn of the loop, the next after a pause. */
 export class TrafficBatch {
   readonly #post: (message: FromWorker) => void;
-  #opened: OpenConnection[] = [];
-  #ended: ConnectionRecord[] = [];
+  readonly #opened = new Map<string, OpenConnection>();
+  #brief: (string | number | null)[] = [];
+  #ended: (string | number | null)[] = [];
   #scheduled = false;
   #flushedAt = 0;
 
@@ -20,22 +22,25 @@ export class TrafficBatch {
   }
 
   opened(connection: OpenConnection): void {
-    this.#opened.push(connection);
+    this.#opened.set(connection.id, connection);
     this.#schedule();
   }
 
   ended(record: ConnectionRecord): void {
-    this.#ended.push(record);
+    writeRecord(this.#opened.delete(record.id) ? this.#brief : this.#ended, record);
     this.#schedule();
   }
 
   flush = (): void => {
     this.#scheduled = false;
-    if (this.#opened.length === 0 && this.#ended.length === 0) return;
+    if (this.#opened.size === 0 && this.#ended.length === 0 && this.#brief.length === 0) return;
     this.#flushedAt = performance.now();
-    const message: FromWorker = { kind: "traffic", opened: this.#opened, ended: this.#ended };
-    this.#opened = [];
+    const opened: string[] = [];
+    for (const connection of this.#opened.values()) writeOpen(opened, connection);
+    const message: FromWorker = { kind: "traffic", opened, ended: this.#ended, brief: this.#brief };
+    this.#opened.clear();
     this.#ended = [];
+    this.#brief = [];
     this.#post(message);
   };
 

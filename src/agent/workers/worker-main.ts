@@ -23,7 +23,7 @@ const runtime = new ProxyRuntime({
   now: () => performance.timeOrigin + performance.now(),
 });
 
-async function addListener(listener: WorkerListener, mainsFd: number): Promise<void> {
+function addListener(listener: WorkerListener, mainsFd: number): void {
   const {
     originals: _originals,
     ownFlows: _ownFlows,
@@ -36,9 +36,8 @@ async function addListener(listener: WorkerListener, mainsFd: number): Promise<v
   try {
     const route = own.route(listener);
     fd = check(loadAddon().duplicate(mainsFd), "dup", `listener ${config.name}`);
-    // Before the first wait: an update may come while the listener is being added.
     handles.set(config.name, own);
-    await runtime.addListener({ ...config, ...route, fd });
+    runtime.addListener({ ...config, ...route, fd });
   } catch (error) {
     if (fd !== undefined) loadAddon().closeFd(fd);
     if (handles.get(config.name) === own) handles.delete(config.name);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { loadAddon } from "../../native/load-addon.ts";
 import type { ConnectionRecord } from "../../proxy/connection-record.ts";
-import type { ConnectionBytes, OpenConnection } from "../../proxy/open-connection.ts";
+import type { BegunConnection, ConnectionBytes, OpenConnection } from "../../proxy/open-connection.ts";
 import { TrafficCounters, type TrafficStats } from "../../proxy/traffic-counters.ts";
 import { ShuntError } from "../../util/shunt-error.ts";
 import { RestartBackoff } from "./restart-backoff.ts";
@@ -13,7 +13,7 @@ export interface WorkerPoolOptions {
   /** Every connection's record, once, those lost with a worker too. */
   readonly onRecord: (record: ConnectionRecord) => void;
   /** A connection has an upstream to go to. */
-  readonly onOpen?: (connection: OpenConnection) => void;
+  readonly onOpen?: (connection: BegunConnection) => void;
   readonly onEvent?: (event: WorkerPoolEvent) => void;
 }
 

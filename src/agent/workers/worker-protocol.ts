@@ -10,9 +10,9 @@ import type { AccelerationSource } from "../../accelerate/acceleration-source.ts
 import type { SpliceSource } from "../../accelerate/splice-source.ts";
 import type { OriginalDestinationSource } from "../../intercept/original-destination.ts";
 import type { OwnFlowsSource } from "../../intercept/own-flows.ts";
-import type { ConnectionRecord } from "../../proxy/connection-record.ts";
-import type { ConnectionBytes, OpenConnection } from "../../proxy/open-connection.ts";
+import type { ConnectionBytes } from "../../proxy/open-connection.ts";
 import type { ListenerConfig } from "../../proxy/proxy-listener.ts";
+import type { Rows } from "./traffic-rows.ts";
 
 /** A listener as main describes it to a worker. `interception` of records follows from `originals`. */
 export interface WorkerListener extends Omit<ListenerConfig, "interception"> {
@@ -50,11 +50,14 @@ export type FromWorker =
       readonly id: number;
       readonly error?: { readonly code: string; readonly message: string };
     }
-  /** What has happened since the last turn of the loop; apply `opened` first. */
+  /** What has happened since the last one (traffic-rows.ts); apply `opened` first. */
   | {
       readonly kind: "traffic";
-      readonly opened: readonly OpenConnection[];
-      readonly ended: readonly ConnectionRecord[];
+      readonly opened: Rows;
+      /** Of connections that another message has opened, or that were never open. */
+      readonly ended: Rows;
+      /** Of connections that have been opened and have ended since. */
+      readonly brief: Rows;
     }
   | { readonly kind: "carried"; readonly connections: readonly ConnectionBytes[] }
   | { readonly kind: "accept-error"; readonly listener: string; readonly message: string };

@@ -5,8 +5,9 @@ import { extname } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
 import type { ConnectionRecord } from "../../proxy/connection-record.ts";
-import type { ConnectionBytes, OpenConnection } from "../../proxy/open-connection.ts";
+import type { BegunConnection, ConnectionBytes, OpenConnection } from "../../proxy/open-connection.ts";
 import { ShuntError } from "../../util/shunt-error.ts";
+import { type Rows, readOpen, readRecords } from "./traffic-rows.ts";
 import type { FromWorker, ToWorker, WorkerRequest } from "./worker-protocol.ts";
 
 export class WorkerError extends ShuntError<"ERR_WORKER_LOST" | "ERR_WORKER_REQUEST"> {}
@@ -16,7 +17,7 @@ const STOP_GRACE_MS = 5_000;
 
 /** Main's side of a thread hears of it here. */
 export interface WorkerThreadObserver {
-  onOpen(connection: OpenConnection): void;
+  onOpen(connection: BegunConnection): void;
   /** `wasOpen`: onOpen has been called for it. */
   onRecord(record: ConnectionRecord, wasOpen: boolean): void;
   onAcceptError(listener: string, message: string): void;
@@ -123,7 +124,7 @@ export class WorkerThread {
       case "answer":
         return this.#onAnswer(message.id, message.error);
       case "traffic":
-        return this.#onTraffic(message.opened, message.ended);
+        return this.#onTraffic(message.opened, message.ended, message.brief);
       case "carried":
         this.#carried = new Map(message.connections.map((connection) => [connection.id, connection]));
         return;
@@ -132,14 +133,16 @@ export class WorkerThread {
     }
   }
 
-  #onTraffic(opened: readonly OpenConnection[], ended: readonly ConnectionRecord[]): void {
-    for (const connection of opened) {
+  #onTraffic(opened: Rows, ended: Rows, brief: Rows): void {
+    readOpen(opened, (connection) => {
       this.#open.set(connection.id, connection);
       this.#observer.onOpen(connection);
-    }
-    for (const record of ended) {
-      this.#observer.onRecord(record, this.#open.delete(record.id));
-    }
+    });
+    readRecords(ended, (record) => this.#observer.onRecord(record, this.#open.delete(record.id)));
+    readRecords(brief, (record) => {
+      this.#observer.onOpen(record);
+      this.#observer.onRecord(record, true);
+    });
   }
 
   #onAnswer(id: number, error: { readonly code: string; readonly message: string } | undefined): void {

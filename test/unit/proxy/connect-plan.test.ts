@@ -9,20 +9,9 @@ const server6 = { address: "fd00::2", port: 80 };
 const note = () => ({ [Symbol.dispose]: () => {} });
 
 describe("planConnect", () => {
-  it("leaves the source to the kernel for outbound connections and passes namespace and mark on", () => {
-    const plan = planConnect(
-      { source: { kind: "local" }, netnsFd: 7, mark: 1337, noteOwnFlow: note },
-      client4,
-      server4,
-    );
-    expect(plan).toEqual({
-      ...server4,
-      netnsFd: 7,
-      mark: 1337,
-      source: undefined,
-      resetOnClose: true,
-      beforeConnect: undefined,
-    });
+  it("leaves the source to the kernel for outbound connections", () => {
+    const plan = planConnect({ source: { kind: "local" }, noteOwnFlow: note }, client4, server4);
+    expect(plan).toEqual({ ...server4, source: undefined, beforeConnect: undefined });
   });
 
   it.each([

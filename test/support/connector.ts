@@ -1,16 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { Socket } from "node:net";
-import type { NativeAddon, NativeConnect } from "../native/addon.ts";
-import { loadAddon } from "../native/load-addon.ts";
-import { errnoName } from "../native/status.ts";
-import { type Endpoint, unmapAddress } from "./endpoint.ts";
-
-/** Address to connect from; the kernel chooses the port. */
-export interface ConnectSource {
-  readonly address: string;
-  /** The address need not be of this host (IP_TRANSPARENT and IP_FREEBIND); needs CAP_NET_ADMIN. */
-  readonly transparent: boolean;
-}
+import type { NativeAddon, NativeConnect } from "../../src/native/addon.ts";
+import { loadAddon } from "../../src/native/load-addon.ts";
+import { errnoName } from "../../src/native/status.ts";
+import type { ConnectFailure, ConnectSource } from "../../src/net/connect-request.ts";
+import { type Endpoint, unmapAddress } from "../../src/net/endpoint.ts";
 
 export interface ConnectRequest extends Endpoint {
   /** Network-namespace fd; this process' own when absent. */
@@ -25,13 +19,6 @@ export interface ConnectRequest extends Endpoint {
   readonly beforeConnect?: ((local: Endpoint, remote: Endpoint) => Disposable) | undefined;
   /** Whoever closes the descriptor sends RST, the end of the thread too, until `closeInOrder` is called. */
   readonly resetOnClose?: boolean | undefined;
-}
-
-/** Why no connection came about. */
-export interface ConnectFailure {
-  readonly syscall: "socket" | "connect";
-  /** `ECONNREFUSED` and the like. */
-  readonly errnoName: string;
 }
 
 /** A connect under way. */
@@ -74,10 +61,6 @@ export function connect(request: ConnectRequest, observer: ConnectObserver): Con
   const attempt = new Attempt(addon, fd, note, observer);
   const status = attempt.start(request);
   return status < 0 ? { syscall: "connect", errnoName: errnoName(status) } : attempt;
-}
-
-export function isConnectFailure(result: ConnectAttempt | ConnectFailure): result is ConnectFailure {
-  return "errnoName" in result;
 }
 
 function boundTo(addon: NativeAddon, fd: number): Endpoint {
