@@ -143,7 +143,7 @@ describe("pass-through", () => {
     await using rig = await ProxyRig.start(server);
     const fd = loadAddon().listen({ address: "::", port: 0, type: "stream", v6only: false });
     const { port } = listeningOn(fd);
-    await rig.runtime.addListener({
+    rig.runtime.addListener({
       name: "dual",
       workload: "web",
       direction: "inbound",
