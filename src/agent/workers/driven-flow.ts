@@ -9,8 +9,9 @@ export const NOTHING: CarriedPast = { fromApplication: 0, toApplication: 0 };
 
 /** The other end may have no proxy of ours, and then nothing ever comes of it: so seldom is it tried in the end. */
 const LONGEST_PAUSE = 256;
-/** Who has a proxy of ours has spoken by then. */
+/** Who has a proxy of ours has spoken by then: chunks of a stream come faster than the other worker is heard. */
 const PATIENT_TRIES = 3;
+const PATIENT_MS = 50;
 
 export interface DrivenFlowSettings {
   /** Of the connection whose application's socket is asked for. */
@@ -35,6 +36,7 @@ export class DrivenFlow {
   #pause = 1;
   #waiting = 0;
   #tries = 0;
+  #firstTryMs = 0;
   #wasEnrolled = false;
   #done = false;
 
@@ -49,7 +51,7 @@ export class DrivenFlow {
     const { state } = this.#findReader(this.#ask());
     if (state === before) this.#pause = Math.min(2 * this.#pause, LONGEST_PAUSE);
     this.#waiting = this.#pause - 1;
-    this.#tries++;
+    if (this.#tries++ === 0) this.#firstTryMs = performance.now();
     this.#wasEnrolled ||= state === "enrolled";
     this.#done = state === "enrolled" || state === "never";
   }
@@ -63,7 +65,8 @@ export class DrivenFlow {
     if (!this.#last || this.#wasEnrolled) return false;
     const { state, peerState, reason } = this.#last;
     if (state === "never" || peerState === "never") return true;
-    return reason === "peer-unknown" && peerState === "unknown" && this.#tries >= PATIENT_TRIES;
+    if (reason !== "peer-unknown" || peerState !== "unknown" || this.#tries < PATIENT_TRIES) return false;
+    return performance.now() - this.#firstTryMs >= PATIENT_MS;
   }
 
   carried(): CarriedPast {
