@@ -10,6 +10,8 @@ const LONGEST_TRY_MS = 64;
 /** Tries without success, and times that the kernel gave a leg back, before it is left at copying. */
 const MOST_TRIES = 24;
 const MOST_RETURNS = 12;
+/** Tries right after a chunk: a peer that answers at once is met by none of them, and then only by chance. */
+const PROMPT_TRIES = 8;
 /** So often it is armed again at once; then it takes longer and longer. */
 const PROMPT_RETURNS = 2;
 /** How long after it was armed a leg is looked at, for what the memory of another processor had not told yet. */
@@ -32,6 +34,7 @@ export class SpliceLeg {
   #timer: NodeJS.Timeout | undefined;
   #soon: NodeJS.Immediate | undefined;
   #tries = 0;
+  #promptTries = 0;
   #returns = 0;
 
   /** `isIdle`: nothing that came from the socket is in this process. */
@@ -40,6 +43,7 @@ export class SpliceLeg {
     this.#name = name;
     this.#flow = flow;
     this.#isIdle = isIdle;
+    this.#tryIn(FIRST_TRY_MS);
     this.onChunk();
   }
 
@@ -54,7 +58,7 @@ export class SpliceLeg {
    * nothing more comes at once. Not before that: Node starts reading again when it has delivered data.
    */
   onChunk(): void {
-    if (this.#state !== "read" || this.#tries > MOST_TRIES || this.#returns > PROMPT_RETURNS) return;
+    if (this.#state !== "read" || this.#promptTries >= PROMPT_TRIES || this.#returns > PROMPT_RETURNS) return;
     if (this.#soon === undefined) this.#soon = setImmediate(this.#trySoon);
   }
 
@@ -65,9 +69,8 @@ export class SpliceLeg {
 
   #trySoon = (): void => {
     this.#soon = undefined;
-    if (this.#state !== "read") return;
-    clearTimeout(this.#timer);
-    this.#try();
+    this.#promptTries++;
+    this.#arm();
   };
 
   #tryIn(delayMs: number): void {
@@ -75,19 +78,28 @@ export class SpliceLeg {
   }
 
   #try = (): void => {
-    const socket = this.#socket;
-    if (socket.destroyed || socket.readableEnded) return;
-    if (this.#isIdle() && stopReading(socket)) {
-      if (this.#flow.arm(this.#name, this.#socket.bytesRead).isArmed) return this.#onArmed();
-      startReading(socket);
-    }
-    if (++this.#tries > MOST_TRIES) return;
+    if (this.#arm() || ++this.#tries > MOST_TRIES) return;
     this.#tryIn(Math.min(FIRST_TRY_MS * 2 ** this.#tries, LONGEST_TRY_MS));
   };
+
+  /** True when no other try is needed. */
+  #arm(): boolean {
+    const socket = this.#socket;
+    if (this.#state !== "read" || socket.destroyed || socket.readableEnded) return true;
+    if (!this.#isIdle() || !stopReading(socket)) return false;
+    if (this.#flow.arm(this.#name, socket.bytesRead).isArmed) {
+      this.#onArmed();
+      return true;
+    }
+    startReading(socket);
+    return false;
+  }
 
   #onArmed(): void {
     this.#state = "armed";
     this.#tries = 0;
+    this.#promptTries = 0;
+    clearTimeout(this.#timer);
     this.#watch = this.#flow.watch(this.#name, socketFd(this.#socket), this.#onWake);
     this.#timer = setTimeout(this.#confirm, CONFIRM_MS);
   }
