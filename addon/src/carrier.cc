@@ -20,6 +20,8 @@ constexpr int kRounds = 4;
 /** Connections in a row. */
 constexpr int kAccepts = 64;
 
+OwnedFd OpenSpare() { return OwnedFd(open("/dev/null", O_RDONLY | O_CLOEXEC)); }
+
 }  // namespace
 
 /** A listening socket. */
@@ -64,10 +66,10 @@ class Carrier::Listener final : public Watched {
   void OnError(int error) {
     // Whoever waits would be announced for ever: with the spare descriptor one is taken in, and reset.
     if (error == EMFILE || error == ENFILE) {
-      spare_.Reset();
+      carrier_.spare_.Reset();
       OwnedFd refused(accept4(fd_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
       refused.Reset();
-      spare_ = OwnedFd(open("/dev/null", O_RDONLY | O_CLOEXEC));
+      carrier_.spare_ = OpenSpare();
     }
     carrier_.Tell(Told::kAcceptError, {carrier_.Number(number_), carrier_.Number(-error)});
   }
@@ -75,12 +77,12 @@ class Carrier::Listener final : public Watched {
   Carrier& carrier_;
   uint32_t number_;
   OwnedFd fd_;
-  OwnedFd spare_{open("/dev/null", O_RDONLY | O_CLOEXEC)};
 };
 
 Carrier::Carrier(Environment& environment, OwnedFd epoll, Callbacks callbacks)
     : Poll(environment),
       epoll_(std::move(epoll)),
+      spare_(OpenSpare()),
       context_{static_cast<RelayOwner*>(this), epoll_.get()},
       callbacks_(std::move(callbacks)) {}
 

@@ -55,6 +55,8 @@ class Carrier : public Poll, private RelayOwner {
   napi_value Number(double value) { return Napi::Number::New(environment().env(), value); }
 
   OwnedFd epoll_;
+  /** Given up for a moment when there are no more descriptors. */
+  OwnedFd spare_;
   RelayContext context_;
   Callbacks callbacks_;
   std::vector<std::unique_ptr<Relay>> relays_;
