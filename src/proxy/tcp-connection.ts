@@ -14,8 +14,8 @@ import type { ListenerSettings, ProxyListener } from "./proxy-listener.ts";
 import { WheelTimer } from "./timer-wheel.ts";
 
 const UNKNOWN_DESTINATION = "the original destination is not known";
-/** A stream that nobody answers is worth the trouble of acceleration from here on. */
-const ONE_WAY_BYTES = 262_144;
+/** Streams that nobody answers stay with the carrier: see "Known fault" in docs/acceleration.md. Most that the addon takes. */
+const ONE_WAY_BYTES = 0xffff_ffff;
 
 /**
  * From accept to the record: looks up where a connection was meant to go, has it connected there and carried. One that
