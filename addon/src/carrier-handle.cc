@@ -125,8 +125,7 @@ class CarrierHandle {
   Napi::Value Watch(const Napi::CallbackInfo& info) {
     Args args(info);
     Relay* relay = RelayOf(args);
-    uint32_t one_way_bytes = args.Unsigned(1, "oneWayBytes");
-    if (args.ok()) relay->Watch(one_way_bytes);
+    if (args.ok()) relay->Watch();
     return info.Env().Undefined();
   }
 

@@ -14,8 +14,6 @@ import type { ListenerSettings, ProxyListener } from "./proxy-listener.ts";
 import { WheelTimer } from "./timer-wheel.ts";
 
 const UNKNOWN_DESTINATION = "the original destination is not known";
-/** Streams that nobody answers stay with the carrier: see "Known fault" in docs/acceleration.md. Most that the addon takes. */
-const ONE_WAY_BYTES = 0xffff_ffff;
 
 /**
  * From accept to the record: looks up where a connection was meant to go, has it connected there and carried. One that
@@ -87,7 +85,7 @@ export class TcpConnection implements CarriedOwner, LiveConnection {
     const { accelerator, splicer } = this.#facts.listener;
     const { original } = this.#facts;
     const isRefused = original && accelerator?.refuses(original) !== undefined;
-    if ((accelerator || splicer) && !isRefused) this.#carried.watch(ONE_WAY_BYTES);
+    if ((accelerator || splicer) && !isRefused) this.#carried.watch();
     this.#armIdle(this.#settings.idleTimeoutMs);
     this.#carried.start();
   }
