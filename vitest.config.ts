@@ -10,6 +10,8 @@ const LONG_FILES = ["test/integration/acceleration/idle-readers.test.ts", "test/
 // vitest insists on a default export here.
 export default defineConfig({
   test: {
+    // Tests of one file that mostly wait run beside each other; more of them than this would wait for the processors.
+    maxConcurrency: 3,
     projects: [
       {
         extends: true,

@@ -98,6 +98,7 @@
         "tools/contract/main.c",
         "tools/contract/maps.c",
         "tools/contract/order.c",
+        "tools/contract/overlap.c",
         "tools/contract/pair.c",
         "tools/contract/path.c",
         "tools/contract/queue.c",

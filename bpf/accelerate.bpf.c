@@ -21,6 +21,7 @@
 #include "wait.h"
 #include "enrol.h"
 #include "find-socket.h"
+#include "overlap.h"
 
 static __always_inline int is_alive(const struct accel_end *end)
 {
@@ -116,13 +117,23 @@ int steer(struct sk_msg_md *msg)
 }
 
 /*
- * Does nothing, and is attached where the kernel counts unread bytes (FIONREAD) of sockets in a map
- * rightly only if they have such a program (since 929e30f93125).
+ * Lets everything pass, once. It is attached where the kernel counts unread bytes (FIONREAD) of
+ * sockets in a map rightly only if they have such a program (since 929e30f93125).
  */
 SEC("sk_skb/stream_verdict")
 int pass_stream(struct __sk_buff *skb)
 {
-	return SK_PASS;
+	__u64 cookie = bpf_get_socket_cookie(skb);
+	struct bpf_sock *socket = skb->sk;
+	struct tcp_sock *tp;
+
+	/* The end of the stream by itself. */
+	if (!skb->len || !socket)
+		return SK_PASS;
+	tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(socket);
+	if (!tp)
+		return SK_PASS;
+	return pass_once(skb, tp->copied_seq, bpf_map_lookup_elem(&accel_received, &cookie));
 }
 
 /* Runs in the context of the process that calls listen() or connect(). */
@@ -236,7 +247,7 @@ static __always_inline void advance_end(struct accel_request *request, struct bp
 	}
 	start->flow = request->flow;
 	start->side = request->side;
-	if (bpf_map_update_elem(&accel_socks, &own->key, app, BPF_NOEXIST)) {
+	if (!put_socket(&own->key, app, start->cookie, tp->copied_seq)) {
 		own->state = ACCEL_STATE_NEVER;
 		own->reason = ACCEL_REASON_REFUSED;
 		return;
@@ -314,7 +325,7 @@ static __always_inline void leave_flow(const struct accel_request *request)
 	flow->left |= 1 << (request->side == ACCEL_SIDE_SERVER);
 	if (flow->left == both ||
 	    flow->ends[request->side != ACCEL_SIDE_SERVER].state == ACCEL_STATE_UNKNOWN)
-		bpf_map_delete_elem(&accel_flows, &request->flow);
+		forget_flow(&request->flow, flow);
 }
 
 /*

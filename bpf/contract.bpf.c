@@ -17,6 +17,7 @@
 #include <bpf/bpf_endian.h>
 #include "context.h"
 #include "gate.h"
+#include "overlap.h"
 
 #define CONTRACT_NET	    0x7f54
 #define CONTRACT_SOCKETS    4096
@@ -29,11 +30,12 @@
 #define HOW_LANE(how)	    ((how) >> 4)
 
 #define MSG_LOAD(field)	    CTX_LOAD(struct sk_msg_md, msg, field)
+#define SKB_LOAD(field)	    CTX_LOAD(struct __sk_buff, skb, field)
 #define SOCKOPS_LOAD(field) CTX_LOAD(struct bpf_sock_ops, ctx, field)
 
 enum contract_program {
 	PROGRAM_PASSING = 0, /* in the map, never redirected */
-	PROGRAM_NAIVE = 1,   /* redirected whenever the other end is there, as it comes */
+	PROGRAM_NAIVE = 1,   /* redirected whenever the other end is there, read as it comes */
 	PROGRAM_GUARDED = 2, /* while nothing by TCP is unread there, up to a budget */
 };
 
@@ -220,11 +222,39 @@ int contract_steer(struct sk_msg_md *msg)
 	return SK_PASS;
 }
 
-/* Does nothing; on some kernels FIONREAD is right only where such a program is (6.18). */
+/* The sequence number after the last byte that came to an end, by its cookie. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, CONTRACT_SOCKETS);
+	__type(key, __u64);
+	__type(value, __u32);
+} contract_received SEC(".maps");
+
+/* As that of bpf/accelerate.bpf.c; on some kernels FIONREAD is right only where there is one
+ * (6.18).
+ */
 SEC("sk_skb/stream_verdict")
 int contract_verdict(struct __sk_buff *skb)
 {
-	return SK_PASS;
+	__u64 cookie = bpf_get_socket_cookie(skb);
+	struct bpf_sock *socket = skb->sk;
+	struct tcp_sock *tp;
+	__u32 *received, read;
+	__be32 local;
+
+	if (!skb->len || !socket)
+		return SK_PASS;
+	local = SKB_LOAD(local_ip4);
+	if (HOW_PROGRAM(how_of(is_contract(local) ? local : SKB_LOAD(remote_ip4))) == PROGRAM_NAIVE)
+		return SK_PASS;
+	tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(socket);
+	if (!tp)
+		return SK_PASS;
+	read = tp->copied_seq;
+	received = bpf_map_lookup_elem(&contract_received, &cookie);
+	if (!received)
+		bpf_map_update_elem(&contract_received, &cookie, &read, BPF_ANY);
+	return pass_once(skb, read, bpf_map_lookup_elem(&contract_received, &cookie));
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

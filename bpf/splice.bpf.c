@@ -18,6 +18,7 @@
 #include "splice-maps.h"
 #include "splice-leg.h"
 #include "splice-enter.h"
+#include "overlap.h"
 
 static __always_inline enum splice_reason rights_of(__u64 scope, __u32 right)
 {
@@ -138,6 +139,9 @@ int splice(struct __sk_buff *skb)
 	own = &flow->legs[ref->side == ACCEL_SIDE_SERVER];
 	peer = &flow->legs[ref->side != ACCEL_SIDE_SERVER];
 	seen = own->seen;
+	drop_overlap(skb, own->received + seen);
+	if (!skb->len)
+		return SK_DROP;
 	/* Atomic for its order: `hand_over` arms a leg and then looks whether bytes slipped by. */
 	__sync_fetch_and_add(&own->seen, skb->len);
 	if (!is_armed(own))

@@ -125,7 +125,8 @@ class CarrierHandle {
   Napi::Value Watch(const Napi::CallbackInfo& info) {
     Args args(info);
     Relay* relay = RelayOf(args);
-    if (args.ok()) relay->Watch();
+    uint32_t one_way_bytes = args.Unsigned(1, "oneWayBytes");
+    if (args.ok()) relay->Watch(one_way_bytes);
     return info.Env().Undefined();
   }
 

@@ -72,6 +72,11 @@ void Relay::Start() {
   Await(ends_[1]);
 }
 
+void Relay::Watch(uint64_t one_way_bytes) {
+  is_watched_ = true;
+  one_way_bytes_ = one_way_bytes;
+}
+
 void Relay::OnReady(End& end, uint32_t events) {
   if (end.fd < 0) return;
   if (!started_) return &end == &ends_[1] ? OnConnectReady() : OnClientTrouble();
@@ -124,7 +129,9 @@ void Relay::Receive(End& from) {
 /** One question and its answer are most often all there is. */
 bool Relay::HasLasted() {
   uint64_t asked = ends_[0].received;
-  if (ends_[1].received == 0) return false;
+  uint64_t answered = ends_[1].received;
+  if (asked >= one_way_bytes_ || answered >= one_way_bytes_) return true;
+  if (answered == 0) return false;
   if (asked_ < 0) asked_ = static_cast<int64_t>(asked);
   return static_cast<int64_t>(asked) != asked_;
 }

@@ -72,8 +72,9 @@ class Relay {
   int Connect(const SockAddr& remote);
   /** Bytes go from now on; called once the upstream is established. */
   void Start();
-  /** OnLasting is called at the second exchange, and again until it is taken. */
-  void Watch() { is_watched_ = true; }
+  /** OnLasting is called at the second exchange, or when one direction has carried `one_way_bytes`, until it is taken.
+   */
+  void Watch(uint64_t one_way_bytes);
   /** Gives a socket away; the relay forgets it. */
   int Take(Side side);
   /** Closes both sockets by RST. OnFinished is not called. */
@@ -132,6 +133,7 @@ class Relay {
   bool started_ = false;
   bool failed_ = false;
   bool is_watched_ = false;
+  uint64_t one_way_bytes_ = 0;
   /** Bytes from the downstream when the first answer came; −1 before. */
   int64_t asked_ = -1;
   uint64_t active_ns_ = 0;

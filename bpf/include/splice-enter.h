@@ -36,6 +36,7 @@ static __always_inline void introduce(struct splice_leg *leg, const struct splic
 	leg->scope = scope;
 	leg->waker = waker;
 	leg->sent = tp->write_seq - socket->written;
+	leg->received = tp->copied_seq - socket->read;
 	leg->state = SPLICE_STATE_READY;
 }
 

@@ -57,6 +57,7 @@ struct splice_leg {
 	__u64 redirected_bytes;
 	__u64 redirected_messages;
 	__u32 sent;	      /* write_seq of the first byte sent to its application */
+	__u32 received;	      /* copied_seq of the first byte that came from it */
 	__u32 seen;	      /* bytes that came from its application */
 	__u32 redirected_end; /* `seen` after the last redirected byte */
 	__u32 answered;	      /* its socket's write_seq when `run` began */
@@ -64,6 +65,7 @@ struct splice_leg {
 	__u32 waker;	      /* its proxy's entry in splice_wakers */
 	enum splice_state state;
 	enum splice_reason reason;
+	__u32 unused;
 };
 
 struct splice_flow {

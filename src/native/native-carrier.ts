@@ -56,8 +56,8 @@ export interface NativeCarrier extends NativeHandle {
   connect(connection: number, address: string, port: number): Status;
   /** Both sides are established: carries from now on. */
   start(connection: number): void;
-  /** onLasting at the second exchange. */
-  watch(connection: number): void;
+  /** onLasting at the second exchange, or when one direction has carried so many bytes. */
+  watch(connection: number, oneWayBytes: number): void;
   /** Gives both sockets away: they are the caller's. Only in onLasting. */
   take(connection: number): { readonly downstream: number; readonly upstream: number };
   /** Closes both sides by FIN. */

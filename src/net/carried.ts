@@ -86,9 +86,9 @@ export class Carried {
     this.#native.start(this.#number);
   }
 
-  /** Asks for `onLasting`: at the second exchange. */
-  watch(): void {
-    this.#native.watch(this.#number);
+  /** Asks for `onLasting`: at the second exchange, or when one direction has carried so many bytes. */
+  watch(oneWayBytes: number): void {
+    this.#native.watch(this.#number, oneWayBytes);
   }
 
   /** Both sockets with all that is still to come; nothing of it waits here. Only in `onLasting`. */

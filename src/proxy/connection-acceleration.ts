@@ -19,6 +19,8 @@ import type { Splicer } from "./splice.ts";
 
 const NONE: CarriedPast = { fromApplication: 0, toApplication: 0 };
 const NOTHING: Carried = { past: NONE, legs: NONE };
+/** A stream that nobody answers is worth the trouble from here on. */
+const ONE_WAY_BYTES = 262_144;
 /** How long a reset waits for what came past the proxy to be read; an end in order waits as long as it takes. */
 const RESET_PATIENCE_MS = 1_000;
 const FIRST_LOOK_MS = 1;
@@ -69,11 +71,15 @@ export class ConnectionAcceleration {
       if (splice.isJoined) return;
     }
     if (this.#flow === undefined) return;
-    // One question and its answer are most often all there is, and a stream that nobody answers stays with the proxy: see
-    // "Known fault" in docs/acceleration.md.
-    if (toDownstream === 0) return;
-    if (this.#asked < 0) this.#asked = toUpstream;
-    if (toUpstream === this.#asked) return;
+    if (toDownstream === 0) {
+      if (toUpstream < ONE_WAY_BYTES) return;
+    } else if (this.#asked < 0) {
+      this.#asked = toUpstream;
+      // One question and its answer are most often all there is.
+      if (toDownstream < ONE_WAY_BYTES) return;
+    } else if (toUpstream === this.#asked && toDownstream < ONE_WAY_BYTES) {
+      return;
+    }
     this.#isDirectPossible = this.#flow.advance(!splice || splice.hasNoPair);
   }
 

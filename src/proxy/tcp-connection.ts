@@ -14,6 +14,8 @@ import type { ListenerSettings, ProxyListener } from "./proxy-listener.ts";
 import { WheelTimer } from "./timer-wheel.ts";
 
 const UNKNOWN_DESTINATION = "the original destination is not known";
+/** A stream that nobody answers is worth the trouble of acceleration from here on. */
+const ONE_WAY_BYTES = 262_144;
 
 /**
  * From accept to the record: looks up where a connection was meant to go, has it connected there and carried. One that
@@ -85,7 +87,7 @@ export class TcpConnection implements CarriedOwner, LiveConnection {
     const { accelerator, splicer } = this.#facts.listener;
     const { original } = this.#facts;
     const isRefused = original && accelerator?.refuses(original) !== undefined;
-    if ((accelerator || splicer) && !isRefused) this.#carried.watch();
+    if ((accelerator || splicer) && !isRefused) this.#carried.watch(ONE_WAY_BYTES);
     this.#armIdle(this.#settings.idleTimeoutMs);
     this.#carried.start();
   }

@@ -3,8 +3,9 @@
  * One traffic matrix through every back-end: real packets of real users in namespaces. Every cell is what the decision in
  * TypeScript says, or a difference that is listed with its reason.
  *
- * By itself the settings are a pair-wise selection. SHUNT_MATRIX=full adds every value by itself and as many combinations
- * by chance as SHUNT_MATRIX_RANDOM says; with UPDATE_GOLDEN=1 it writes the table of docs/rules.md.
+ * By itself the settings are a pair-wise selection: all of it by eBPF, a third of it and every value in each other column,
+ * the thirds all of it; SHUNT_MODES=all is all of it in every column. SHUNT_MATRIX=full adds every value by itself and as
+ * many combinations by chance as SHUNT_MATRIX_RANDOM says; with UPDATE_GOLDEN=1 it writes the table of docs/rules.md.
  */
 import { afterAll, describe, it } from "vitest";
 import { expectCommittedPart } from "../support/committed-file.ts";
@@ -12,14 +13,21 @@ import { patienceMs } from "../support/inbox.ts";
 import { COLUMNS, type Column, missingFor } from "../support/matrix/columns.ts";
 import { DIFFERENCES, listedDifference, problemOf, refusalOf } from "../support/matrix/differences.ts";
 import { type Cell, MatrixRun } from "../support/matrix/run.ts";
-import { oneAtATime, pairwise, random, type Setting, setting } from "../support/matrix/settings.ts";
+import { oneAtATime, pairwise, random, type Setting, setting, thirdOf } from "../support/matrix/settings.ts";
 import { Slots } from "../support/matrix/slots.ts";
 import { countTable, differenceList, matrixTable, provenance } from "../support/matrix/table.ts";
+import { ALL_MODES } from "../support/modes.ts";
 
 const FULL = process.env["SHUNT_MATRIX"] === "full";
 const single = FULL ? oneAtATime() : [];
 const combined = FULL ? [...pairwise(), ...random(Number(process.env["SHUNT_MATRIX_RANDOM"] ?? "40"))] : pairwise();
 const settings = [...single, ...combined.filter(({ title }) => !single.some((one) => one.title === title))];
+
+/** What is asked in a column. */
+function settingsOf(column: Column): readonly Setting[] {
+  const index = COLUMNS.indexOf(column);
+  return FULL || ALL_MODES || index === 0 ? settings : thirdOf(settings, index);
+}
 
 describe("the traffic matrix", () => {
   const results = new Map<Column, readonly Cell[]>();
@@ -54,9 +62,9 @@ describe("the traffic matrix", () => {
   });
 });
 
-/** All settings one after another, each a live change of the one before. */
+/** All settings of a column one after another, each a live change of the one before. */
 async function fill(column: Column): Promise<{ cells: readonly Cell[]; problems: string[] }> {
-  const [first = setting({}), ...others] = settings;
+  const [first = setting({}), ...others] = settingsOf(column);
   await using run = await MatrixRun.start(column, first);
   const problems: string[] = [];
   const silent = (cell: Cell): boolean => {

@@ -15,7 +15,7 @@ import { PinDirectory } from "../../src/intercept/ebpf/pins.ts";
 import { rulesInstance } from "../../src/intercept/ebpf/rules-instance.ts";
 import { NetworkNamespace } from "../../src/intercept/network-namespace.ts";
 import { workloadPrefix } from "../../src/intercept/nftables/naming.ts";
-import { inEveryMode } from "../support/modes.ts";
+import { inSomeModes } from "../support/modes.ts";
 import { ip, type LabNode, NetLab } from "../support/net-lab.ts";
 import { NetnsSockets, type Told } from "../support/netns-sockets.ts";
 import { type Finished, ShuntAgent, shunt } from "../support/shunt.ts";
@@ -154,7 +154,7 @@ describe("rules in Istio's form", () => {
   });
 });
 
-inEveryMode("a workload that an agent has", (mode) => {
+inSomeModes(["ebpf", "tproxy"], "a workload that an agent has", (mode) => {
   it("is validated, and verified where it is rules alone that it has", async () => {
     await using agent = await ShuntAgent.start({ mode, workloads: [{ name: "web", netns: lab.server.path }] });
     const hasPrograms = mode === "ebpf" || mode === "mixed";

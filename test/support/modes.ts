@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { describe } from "vitest";
+import { describe, type TestOptions } from "vitest";
 import { findCommand } from "../../scripts/setup/machine.mjs";
 import type { BackendName } from "../../src/intercept/backend.ts";
 
@@ -22,15 +22,20 @@ export function interceptionOf(mode: Mode, direction: "outbound" | "inbound"): B
   return mode;
 }
 
-/** One for each way in which connections come to the proxy; SHUNT_MODES=all makes it every mode. */
-const KINDS: readonly Mode[] = process.env["SHUNT_MODES"] === "all" ? MODES : ["ebpf", "iptables", "tproxy"];
+/** SHUNT_MODES=all: every suite in every mode, every exchange of modes, every combination; CI has not the time for it. */
+export const ALL_MODES = process.env["SHUNT_MODES"] === "all";
 
 /**
- * For suites that wait a long time: `mixed` and `nftables` differ from these in nothing that they look at, and are in the
- * suites of `inEveryMode`, the matrix and the migrations.
+ * For suites that wait a long time, in the modes named, of which each has a mechanism of its own; every mode is in several
+ * of them, and in the suites of `inEveryMode`, the matrix and the migrations.
  */
-export function inEveryKindOfMode(title: string, suite: (mode: Mode) => void): void {
-  inModes(KINDS, title, suite);
+export function inSomeModes(
+  few: readonly Mode[],
+  title: string,
+  suite: (mode: Mode) => void,
+  options: TestOptions = {},
+): void {
+  inModes(ALL_MODES ? MODES : few, title, suite, options);
 }
 
 /** The same suite for every mode; one that cannot be run here is skipped and names the missing program. */
@@ -38,11 +43,11 @@ export function inEveryMode(title: string, suite: (mode: Mode) => void): void {
   inModes(MODES, title, suite);
 }
 
-function inModes(modes: readonly Mode[], title: string, suite: (mode: Mode) => void): void {
+function inModes(modes: readonly Mode[], title: string, suite: (mode: Mode) => void, options: TestOptions = {}): void {
   for (const mode of modes) {
     const missing = missingProgram(mode);
     const why = missing === undefined ? "" : ` (skipped without the program ${missing})`;
-    describe.skipIf(missing !== undefined)(`${title} in mode ${mode}${why}`, () => {
+    describe.skipIf(missing !== undefined)(`${title} in mode ${mode}${why}`, options, () => {
       suite(mode);
     });
   }

@@ -92,6 +92,7 @@ struct entry_key key_of(int fd);
 
 /* path.c: which way bytes went, as TCP_INFO tells */
 uint32_t segments_received(int fd);
+uint64_t bytes_received(int fd);
 bool is_fin_wait2(int fd);
 /* Ends the check as untested when bytes went another way than it is about. */
 void expect_redirected(int receiver);
@@ -106,6 +107,7 @@ bool has_maps(void);
 int delete_entry(const struct entry_key *key);
 /* Into the map when established and used already, as the agent does; nothing without programs. */
 void enrol_both(const struct pair *pair);
+void enrol_server(const struct pair *pair);
 
 /* io.c: system calls, with the fault that was asked for */
 ssize_t io_receive(int fd, void *buffer, size_t size, int flags);

@@ -5,6 +5,10 @@
 
 void check_byte_order(void);
 void check_byte_order_deferred_accept(void);
+
+void check_half_read(void);
+void check_overlap(void);
+
 void check_sendfile(void);
 void check_splice_in(void);
 

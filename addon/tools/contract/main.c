@@ -18,6 +18,8 @@ struct settings settings;
 static const struct check known[] = {
 	{"byte-order", check_byte_order},
 	{"byte-order-deferred-accept", check_byte_order_deferred_accept},
+	{"half-read", check_half_read},
+	{"overlap", check_overlap},
 	{"eof-plain", check_eof_plain},
 	{"close-after-write", check_close_after_write},
 	{"half-close", check_half_close},

@@ -77,3 +77,14 @@ void enrol_both(const struct pair *pair)
 	enrol(map, pair->server);
 	close(map);
 }
+
+void enrol_server(const struct pair *pair)
+{
+	int map;
+
+	if (settings.steered && settings.steering == STEER_NONE)
+		return;
+	map = open_map(settings.sockets_id);
+	enrol(map, pair->server);
+	close(map);
+}

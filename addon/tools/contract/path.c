@@ -12,6 +12,7 @@
 /* net.h has glibc's older struct tcp_info, which ends before tcpi_data_segs_in (4.6). */
 extern __attribute__((noreturn)) void untested(const char *format, ...);
 uint32_t segments_received(int fd);
+uint64_t bytes_received(int fd);
 bool is_fin_wait2(int fd);
 void expect_redirected(int receiver);
 void expect_plain(int receiver);
@@ -30,6 +31,11 @@ static struct tcp_info info_of(int fd)
 uint32_t segments_received(int fd)
 {
 	return info_of(fd).tcpi_data_segs_in;
+}
+
+uint64_t bytes_received(int fd)
+{
+	return info_of(fd).tcpi_bytes_received;
 }
 
 bool is_fin_wait2(int fd)

@@ -36,6 +36,16 @@ export const behaviours = [
     checked: "bytes sent before the server's socket exists (TCP_DEFER_ACCEPT) come before those after it",
     need: "any",
   },
+  {
+    name: "half-read",
+    checked: "a socket that comes into the map while its reader is in the midst of a packet: nothing twice",
+    need: "any",
+  },
+  {
+    name: "overlap",
+    checked: "a retransmission that repeats bytes and brings others: nothing twice",
+    need: "any",
+  },
   { name: "eof-plain", checked: "bytes and FIN by TCP to a socket in a map, with both ends or one in it", need: "any" },
   { name: "close-after-write", checked: "close() right after 200 to 600 kB: all of it, then the end", need: "any" },
   { name: "half-close", checked: "a request ended by shutdown(), answered after it", need: "any" },

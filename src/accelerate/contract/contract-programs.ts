@@ -14,7 +14,7 @@ export class ContractPrograms implements Disposable {
   #gone = false;
 
   /**
-   * `streamVerdict`: with a program that does nothing on what TCP brings. Throws a VerifierError or a SystemError
+   * `streamVerdict`: with a program that lets pass what TCP brings. Throws a VerifierError or a SystemError
    * where the kernel has not what acceleration is made of.
    */
   constructor(bytes: Uint8Array, cgroupFd: number, streamVerdict: boolean) {

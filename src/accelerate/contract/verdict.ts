@@ -43,7 +43,7 @@ export function obstaclesOf(verdicts: BehaviourVerdicts): BehaviourName[] {
   return behaviours.filter(({ name, need }) => matters.has(need) && !holds(verdicts[name])).map(({ name }) => name);
 }
 
-/** Whether a stream verdict that does nothing must be attached to maps of sockets: without it FIONREAD is wrong. */
+/** Whether a stream verdict that lets everything pass must be attached to maps of sockets: without it FIONREAD is wrong. */
 export function wantsStreamVerdict(verdicts: BehaviourVerdicts): boolean {
   return verdicts["fionread-plain"].verdict === "worked-around";
 }

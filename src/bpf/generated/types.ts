@@ -407,7 +407,7 @@ export interface SocketStart {
   readonly side: number;
 }
 
-/** struct splice_flow, 152 bytes. */
+/** struct splice_flow, 168 bytes. */
 export interface SpliceFlow {
   readonly legs: readonly SpliceLeg[];
   readonly budget: number;
@@ -423,13 +423,14 @@ export interface SpliceKey {
   readonly alone: bigint;
 }
 
-/** struct splice_leg, 64 bytes. */
+/** struct splice_leg, 72 bytes. */
 export interface SpliceLeg {
   readonly cookie: bigint;
   readonly scope: bigint;
   readonly redirectedBytes: bigint;
   readonly redirectedMessages: bigint;
   readonly sent: number;
+  readonly received: number;
   readonly seen: number;
   readonly redirectedEnd: number;
   readonly answered: number;
@@ -551,6 +552,7 @@ export interface Maps {
   readonly accel_flows: { readonly key: bigint; readonly value: AccelFlow };
   readonly accel_netns: { readonly key: bigint; readonly value: AccelRights };
   readonly accel_openers: { readonly key: number; readonly value: SocketOpener };
+  readonly accel_received: { readonly key: bigint; readonly value: number };
   readonly accel_socks: { readonly key: SocketKey; readonly value: bigint };
   readonly accel_stale: { readonly key: bigint; readonly value: StaleReader };
   readonly accel_starts: { readonly key: number; readonly value: SocketStart };

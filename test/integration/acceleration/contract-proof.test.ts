@@ -16,6 +16,14 @@ const proofs: Readonly<Record<BehaviourName, readonly Proof[]>> = {
     { program: "naive", says: /byte 0 is not the one that was sent/ },
     { fault: "reorder", says: /byte 0 is not the one that was sent/ },
   ],
+  "half-read": [
+    { program: "naive", says: /is not the one that was sent|more came/ },
+    { fault: "lose", says: /bytes came|is not the one/ },
+  ],
+  overlap: [
+    { program: "naive", says: /is not the one that was sent|more came/ },
+    { fault: "reorder", says: /is not the one that was sent/ },
+  ],
   "eof-plain": [{ fault: "swallow-eof", says: /after the last byte came nothing more/ }],
   "close-after-write": [
     { fault: "lose", says: /is not the one that was sent|bytes came/ },
@@ -99,7 +107,7 @@ describe(`under programs${refusal === undefined ? "" : `, which this kernel refu
   it.skipIf(refusal !== undefined).each(proofsOf((proof) => ("program" in proof ? proof.program : undefined)))(
     "%s fails with %s redirection",
     async (name, program, says) => {
-      const found = (await bed.programmed([name], ["--steering", program])).get(name);
+      const found = (await bed.programmed([name], ["--steering", program], true)).get(name);
       expect(found?.result).toBe("broken");
       expect(found?.detail).toMatch(says);
     },

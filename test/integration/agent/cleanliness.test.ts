@@ -5,7 +5,7 @@ import { expect, it } from "vitest";
 import { eventually } from "../../support/inbox.ts";
 import { LabProcesses, tellServer } from "../../support/lab-process.ts";
 import { echoServer, load } from "../../support/load.ts";
-import { inEveryMode } from "../../support/modes.ts";
+import { inSomeModes } from "../../support/modes.ts";
 import { namespaceState, tracesOf } from "../../support/namespace-state.ts";
 import { NetLab } from "../../support/net-lab.ts";
 import { ShuntAgent } from "../../support/shunt.ts";
@@ -15,7 +15,7 @@ function openFiles(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length;
 }
 
-inEveryMode("an agent", (mode) => {
+inSomeModes(["ebpf", "tproxy"], "an agent", (mode) => {
   const fileFor = (lab: NetLab, changes: Record<string, unknown> = {}) => ({
     mode,
     workloads: [

@@ -10,7 +10,7 @@ import { TABLE_WORDS } from "../../../src/intercept/nftables/naming.ts";
 import { loadAddon } from "../../../src/native/load-addon.ts";
 import { check } from "../../../src/native/status.ts";
 import { BOTH, LiveLab } from "../../support/live-lab.ts";
-import { inEveryMode, type Mode } from "../../support/modes.ts";
+import { inSomeModes, type Mode } from "../../support/modes.ts";
 
 /*
  * What is taken away leaves the chains that translate: with the last redirect the kernel stops tracking, and connections
@@ -91,7 +91,7 @@ it("finds the address and the routing of preserveSource gone, and puts them back
   await live.agent.stop();
 });
 
-inEveryMode("what somebody else has taken away", (mode) => {
+inSomeModes(["mixed", "nftables"], "what somebody else has taken away", (mode) => {
   it("is put back at a reload and every verifyInterval, and told", async () => {
     await using live = await LiveLab.start(mode, {}, BOTH);
     await live.hold("before");

@@ -13,7 +13,7 @@ import {
   PROXIED,
   TELL,
 } from "../../support/live-lab.ts";
-import { inEveryKindOfMode } from "../../support/modes.ts";
+import { inSomeModes, type Mode } from "../../support/modes.ts";
 
 interface Change {
   readonly title: string;
@@ -72,7 +72,7 @@ const changes: readonly Change[] = [
   { title: "the first name, preserveSource", traffic: () => ({ inbound: { preserveSource: true } }), expected: BOTH },
 ];
 
-inEveryKindOfMode("a live change", (mode) => {
+inSomeModes(["ebpf", "iptables"], "a live change", (mode) => {
   let live: LiveLab;
 
   beforeAll(async () => {
@@ -108,7 +108,10 @@ inEveryKindOfMode("a live change", (mode) => {
   });
 });
 
-inEveryKindOfMode("listeners that are wanted again while they run out", (mode) => {
+/** Most of their time the two that follow wait for listeners to run out. */
+const WAITING = { concurrent: true };
+
+const wantedAgain = (mode: Mode): void => {
   it("take connections when those in between have closed", async () => {
     await using live = await LiveLab.start(mode, {}, BOTH);
     await live.hold("first");
@@ -120,9 +123,9 @@ inEveryKindOfMode("listeners that are wanted again while they run out", (mode) =
     for (const pulse of live.pulses.splice(0)) await pulse.end();
     await live.agent.stop();
   });
-});
+};
 
-inEveryKindOfMode("what a direction had that was switched off", (mode) => {
+const switchedOff = (mode: Mode): void => {
   it("goes when the last connection that needs it has ended, and not before", async () => {
     await using live = await LiveLab.start(mode, { inbound: { preserveSource: true } }, BOTH);
     const held = await live.hold("proxied");
@@ -150,4 +153,7 @@ inEveryKindOfMode("what a direction had that was switched off", (mode) => {
     expect(await live.change({}, BOTH)).toEqual([]);
     await live.agent.stop();
   });
-});
+};
+
+inSomeModes(["iptables"], "listeners that are wanted again while they run out", wantedAgain, WAITING);
+inSomeModes(["ebpf", "tproxy"], "what a direction had that was switched off", switchedOff, WAITING);

@@ -3,13 +3,13 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type LabProcess, LabProcesses } from "../../support/lab-process.ts";
-import { inEveryMode } from "../../support/modes.ts";
+import { inSomeModes } from "../../support/modes.ts";
 import { ResolverLab } from "../../support/resolver-lab.ts";
 import { ShuntAgent } from "../../support/shunt.ts";
 
 const PROGRAM = join(import.meta.dirname, "../../support/programs/dns_session.py");
 
-inEveryMode("a live change of DNS capture", (mode) => {
+inSomeModes(["ebpf", "iptables"], "a live change of DNS capture", (mode) => {
   let lab: ResolverLab;
 
   beforeAll(async () => {

@@ -8,7 +8,7 @@ import { EXTERNAL, ExternalProxy } from "../../support/external-proxy.ts";
 import { ask, tellServer } from "../../support/lab-process.ts";
 import { BOTH, DIRECT, LiveLab, OFF, PROXIED, TELL } from "../../support/live-lab.ts";
 import { echoServer } from "../../support/load.ts";
-import { inEveryMode } from "../../support/modes.ts";
+import { inSomeModes } from "../../support/modes.ts";
 import { PodPair } from "../../support/pod-pair.ts";
 import { fateOf, Prober } from "../../support/prober.ts";
 import { Pulse } from "../../support/pulse.ts";
@@ -35,7 +35,7 @@ describe("a direction that eBPF cannot have", () => {
   });
 });
 
-inEveryMode("workloads that exchange their names", (mode) => {
+inSomeModes(["ebpf", "nftables"], "workloads that exchange their names", (mode) => {
   it("go on without a gap, and new connections are told by the new names", async () => {
     await using pair = await PodPair.start({ mode, client: {}, server: {} });
     const { client, server } = pair.lab;

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import type { ConnectionRecord } from "../../../src/proxy/connection-record.ts";
 import { eventually, patienceMs } from "../../support/inbox.ts";
 import { echoServer, load } from "../../support/load.ts";
-import { inEveryKindOfMode } from "../../support/modes.ts";
+import { inSomeModes } from "../../support/modes.ts";
 import { endpoint, PodPair } from "../../support/pod-pair.ts";
 import { TcpPeer, TcpServer } from "../../support/tcp-peer.ts";
 
@@ -13,7 +13,7 @@ const PORT = { echo: 7000, checksum: 7001, source: 7002, reset: 7003, own: 7004,
 const STREAM_BYTES = 65_536;
 const SOURCE_BYTES = 300_000;
 
-inEveryKindOfMode("connections through two proxies", (mode) => {
+inSomeModes(["ebpf", "iptables"], "connections through two proxies", (mode) => {
   let pair: PodPair;
   let clientFd: number;
   let serverFd: number;
@@ -185,7 +185,7 @@ function residentBytes(pid: number): number {
   return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
 }
 
-inEveryKindOfMode("with preserveSource", (mode) => {
+inSomeModes(["ebpf", "iptables"], "with preserveSource", (mode) => {
   it.each(["v4", "v6"] as const)("loses none of many connections made one after the other over %s", async (family) => {
     await using pair = await PodPair.start({ mode, client: {}, server: { inbound: { preserveSource: true } } });
     const { client, server } = pair.lab;

@@ -10,7 +10,7 @@ import { adminSocketPath } from "../../../src/config/admin-socket-path.ts";
 import type { Explanation } from "../../../src/config/formats/explanation.ts";
 import { inNetns, rulesOf } from "../../support/iptables-save.ts";
 import { tellServer } from "../../support/lab-process.ts";
-import { inEveryMode } from "../../support/modes.ts";
+import { inSomeModes } from "../../support/modes.ts";
 import { endpoint, PodPair, type Traffic } from "../../support/pod-pair.ts";
 import { steering } from "../../support/steered.ts";
 
@@ -159,7 +159,7 @@ const manyCidrs = [...Array(500).keys()].flatMap((i) => [
   `2001:db8:2:${(2 * i).toString(16)}::/64`,
 ]);
 
-inEveryMode("policies", (mode) => {
+inSomeModes(["ebpf", "iptables"], "policies", (mode) => {
   let pair: PodPair;
   let clientFd: number;
   let steered = 0;

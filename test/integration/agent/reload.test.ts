@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ask, tellServer } from "../../support/lab-process.ts";
 import { echoServer, load } from "../../support/load.ts";
-import { inEveryKindOfMode } from "../../support/modes.ts";
+import { inSomeModes } from "../../support/modes.ts";
 import { endpoint, PodPair } from "../../support/pod-pair.ts";
 import { shunt } from "../../support/shunt.ts";
 import { steering } from "../../support/steered.ts";
@@ -20,7 +20,7 @@ interface Status {
   readonly workloads: readonly { readonly name: string; readonly problem?: string }[];
 }
 
-inEveryKindOfMode("a change of configuration", (mode) => {
+inSomeModes(["ebpf", "nftables"], "a change of configuration", (mode) => {
   let pair: PodPair;
   let clientFd: number;
 

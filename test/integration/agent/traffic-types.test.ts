@@ -7,7 +7,7 @@ import type { StatusReport } from "../../../src/config/formats/status.ts";
 import { findCgroup2 } from "../../../src/util/mountinfo.ts";
 import { eventually, patienceMs } from "../../support/inbox.ts";
 import { ask, type Identity, sidecar, tellServer } from "../../support/lab-process.ts";
-import { inEveryMode } from "../../support/modes.ts";
+import { inSomeModes } from "../../support/modes.ts";
 import { endpoint, PodPair } from "../../support/pod-pair.ts";
 import { uniqueName } from "../../support/shunt.ts";
 
@@ -18,7 +18,7 @@ async function startServers({ processes, lab }: PodPair): Promise<void> {
   for (const { path } of [lab.client, lab.server]) await processes.start(tellServer("python", "::", PORTS), path);
 }
 
-inEveryMode("the pod's traffic", (mode) => {
+inSomeModes(["ebpf", "nftables"], "the pod's traffic", (mode) => {
   let pair: PodPair;
   /** Records that the test before has explained. */
   let explained = 0;
@@ -148,7 +148,7 @@ inEveryMode("the pod's traffic", (mode) => {
   });
 });
 
-inEveryMode("an unmodified sidecar", (mode) => {
+inSomeModes(["ebpf", "nftables"], "an unmodified sidecar", (mode) => {
   const VIPS = { v4: "203.0.113.9", v6: "2001:db8::9" };
   const cgroup = join(findCgroup2()?.mountPoint ?? "", uniqueName("sidecar"));
   const parts: AsyncDisposable[] = [];

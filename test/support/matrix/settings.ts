@@ -96,6 +96,24 @@ export function oneAtATime(): Setting[] {
   return [setting({}), ...changes];
 }
 
+/** The first of these, and every third, another third for each `part`; of the others, what has a value that none has yet. */
+export function thirdOf(settings: readonly Setting[], part: number): Setting[] {
+  const seen = new Set<string>();
+  const take = (one: Setting): boolean => {
+    const news = valuesIn(one).filter((value) => !seen.has(value));
+    for (const value of news) seen.add(value);
+    return news.length > 0;
+  };
+  const taken = new Set(
+    settings.filter((one, index) => (index === 0 || index % 3 === part % 3) && (take(one) || true)),
+  );
+  return settings.filter((one) => taken.has(one) || take(one));
+}
+
+function valuesIn({ values }: Setting): string[] {
+  return NAMES.map((name) => `${name}=${values[name]}`);
+}
+
 type Row = Partial<Record<Dimension, string>>;
 
 /** Rows that are tried for each one that is taken. */
