@@ -47,9 +47,17 @@ export async function runCli(argv: readonly string[], io: CliIo, actions: Action
     const run = await load();
     return await run(invocation, io, actions);
   } catch (error) {
-    io.stderr.write(`${describe(error, command)}\n`);
-    return statusOf(error, command);
+    const errors = toldBy(error);
+    io.stderr.write(`${errors.map((each) => describe(each, command)).join("\n")}\n`);
+    return statusOf(errors[0], command);
   }
+}
+
+/** What failed, and after it what failed while that was being cleared up (SuppressedError, ECMAScript 2026). */
+function toldBy(error: unknown): unknown[] {
+  if (!(error instanceof Error) || error.name !== "SuppressedError") return [error];
+  const { suppressed, error: later } = error as SuppressedError;
+  return [...toldBy(suppressed), ...toldBy(later)];
 }
 
 function describe(error: unknown, command: string | undefined): string {

@@ -102,4 +102,19 @@ describe("a failure", () => {
     expect(status).toBe(1);
     expect(err).toMatch(/^shunt clean: internal error: RangeError: odd\n {4}at /);
   });
+
+  it("is told before what failed while it was cleared up", async () => {
+    const clean = (): Promise<never> => {
+      using _busy = {
+        [Symbol.dispose]: () => {
+          throw new ShuntError("ERR_Y", "the cgroup is busy");
+        },
+      };
+      throw new ShuntError("ERR_X", "the agent ended", { cause: new UnsupportedError("no cgroup2") });
+    };
+    expect(await shunt(["clean"], { actions: { clean } })).toMatchObject({
+      status: 69,
+      err: "shunt clean: the agent ended\nshunt clean: the cgroup is busy\n",
+    });
+  });
 });
