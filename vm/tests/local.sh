@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # local.sh MODE: test/vm/traffic.sh for kernels that can't join two namespaces. A client and a server share one namespace, or
 # without any a cgroup of the machine's own; outbound connections by IPv4, IPv6 and v4-mapped go through the agent, and its
-# records name where they were going.
+# records name where they were going. What auto takes is in "chosen".
 set -e
 mode=$1 server= agent= group=
 cleanup() {
@@ -16,7 +16,7 @@ trap cleanup EXIT
 if ip netns add a 2>/dev/null; then
 	workload="netns: a"
 	inside() { ip netns exec a "$@"; }
-elif group=$(sed -n 's/^cgroup2* \(\S*\) cgroup2 .*/\1/p' /proc/mounts | head -1) && [ -n "$group" ]; then
+elif group=$(sed -n 's/^cgroup2* \(\S*\) cgroup2 .*/\1/p' /proc/mounts | tail -1) && [ -n "$group" ]; then
 	group=$group/app
 	mkdir $group
 	workload="cgroup: $group"
@@ -26,12 +26,12 @@ else
 	exit 77
 fi
 inside ip link set lo up
-inside ip addr add 10.79.0.1/32 dev lo
+inside ip addr replace 10.79.0.1/32 dev lo
 addresses=10.79.0.1
 destinations=10.79.0.1:8080
 any=0.0.0.0
 if [ -e /proc/net/if_inet6 ]; then
-	inside ip addr add fd79::1/128 dev lo nodad
+	inside ip addr replace fd79::1/128 dev lo nodad
 	addresses="10.79.0.1 [fd79::1] [::ffff:10.79.0.1]"
 	destinations="10.79.0.1:8080 \\[fd79::1\\]:8080"
 	any=::
@@ -48,12 +48,17 @@ until_true() {
 	done
 }
 until_true inside curl -s -m 5 http://10.79.0.1:8080/
+# Rules can't tell whose a connection is that arrives: a packet has no socket yet.
+inbound=true kind=$mode
+[ $mode != auto ] || kind=$chosen
+case "$group$kind" in /*iptables | /*nftables) inbound=false ;; esac
 cat >/tmp/local.yaml <<END
 name: vm
 mode: $mode
 workloads:
   - name: app
     $workload
+    inbound: { enabled: $inbound }
     outbound: { captureLocal: true }
 END
 rm -f /tmp/local.jsonl /tmp/ready

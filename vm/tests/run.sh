@@ -58,6 +58,7 @@ reduced() { grep -q "^reduction $1 " /tmp/smoke; }
 
 cell probe probe
 chosen=$(told mode)
+export chosen
 if reduced netns || reduced veth; then traffic=vm/tests/local.sh; else traffic=test/vm/traffic.sh; fi
 
 # Interception as it would be chosen, which is the probe's mode, and every mode below it; no mode above it may work.
