@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { defineConfig } from "vitest/config";
+import { BESIDE } from "./scripts/test/lanes.ts";
 
 /** Slow machines multiply every deadline by SHUNT_PATIENCE. */
 const patience = Number(process.env["SHUNT_PATIENCE"] ?? "1");
 
 /** Long, and about acceleration alone, which is off by default. */
 const LONG_FILES = ["test/integration/acceleration/idle-readers.test.ts", "test/integration/bench.test.ts"];
+
+/** `npm test` has two of these run at once, each with its files. */
+const lane = process.env["SHUNT_TEST_LANE"];
 
 // vitest insists on a default export here.
 export default defineConfig({
@@ -27,9 +31,9 @@ export default defineConfig({
         extends: true,
         test: {
           name: "integration",
-          include: ["test/integration/**/*.test.ts"],
+          include: lane === "beside" ? [...BESIDE] : ["test/integration/**/*.test.ts"],
           // CI has 40 minutes on two cores; these run with SHUNT_ORACLE=long.
-          exclude: process.env["SHUNT_ORACLE"] === "long" ? [] : LONG_FILES,
+          exclude: [...(process.env["SHUNT_ORACLE"] === "long" ? [] : LONG_FILES), ...(lane === "main" ? BESIDE : [])],
           // Files share the machine's cgroups and namespaces, so one at a time; a fork can crash alone.
           pool: "forks",
           fileParallelism: false,

@@ -15,5 +15,7 @@ await runEntry(async () => {
     process.stdout.write(`${error.message}\n0 passed, 1 failed, 0 skipped\n`);
     return error.exitCode;
   }
+  // The time it took to set up counts.
+  process.env["SHUNT_TEST_BEGAN"] = String(Math.round(performance.timeOrigin));
   return runTypeScript("scripts/test/main.ts", rest);
 });

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-import { writeFileSync } from "node:fs";
-import type { Reporter, TestCase, TestModule } from "vitest/node";
+import { appendFileSync } from "node:fs";
+import { relative } from "node:path";
+import type { Reporter, TestCase, TestModule, TestSpecification } from "vitest/node";
+import { root } from "../setup/stamp.mjs";
 import { type LedgerEntry, reasonInTitle } from "./ledger.ts";
+import type { ProgressLine } from "./progress.ts";
 
 function entryOf(test: TestCase): LedgerEntry {
   const title = `${test.module.relativeModuleId} > ${test.fullName}`;
@@ -27,11 +30,31 @@ function placeOf(stack: string | undefined, test: TestCase): string {
   return line === undefined ? file : line.slice(line.indexOf(file)).replace(/\)$/, "");
 }
 
-/** Writes what vitest ran to the file named by SHUNT_LEDGER. */
+/** Appends what vitest runs to the file named by SHUNT_LEDGER, as it happens. */
 export default class LedgerReporter implements Reporter {
+  readonly #begun = new Map<string, number>();
+  readonly #ended = new Set<string>();
+
+  onTestRunStart(specifications: readonly TestSpecification[]): void {
+    write({ kind: "files", files: specifications.map(({ moduleId }) => relative(root, moduleId)) });
+  }
+
+  onTestModuleQueued({ relativeModuleId: file }: TestModule): void {
+    this.#begun.set(file, performance.now());
+    write({ kind: "begun", file });
+  }
+
+  onTestModuleEnd(module: TestModule): void {
+    const file = module.relativeModuleId;
+    const seconds = (performance.now() - (this.#begun.get(file) ?? performance.now())) / 1000;
+    this.#ended.add(file);
+    write({ kind: "ended", file, seconds, entries: entriesOf(module) });
+  }
+
   onTestRunEnd(modules: readonly TestModule[], unhandled: readonly unknown[]): void {
-    const entries = modules.flatMap(entriesOf);
-    if (unhandled.length > 0) entries.push({ title: `${unhandled.length} unhandled errors`, state: "failed" });
+    // Whose worker died, or who could not be loaded.
+    for (const module of modules) if (!this.#ended.has(module.relativeModuleId)) this.onTestModuleEnd(module);
+    if (unhandled.length > 0) write({ kind: "error", title: `${unhandled.length} unhandled errors` });
     for (const module of modules) {
       for (const test of module.children.allTests()) {
         if ((test.diagnostic()?.retryCount ?? 0) === 0) continue;
@@ -41,7 +64,10 @@ export default class LedgerReporter implements Reporter {
         process.stdout.write(`needed a second try: ${test.fullName}${why}\n`);
       }
     }
-    const path = process.env["SHUNT_LEDGER"];
-    if (path !== undefined) writeFileSync(path, JSON.stringify(entries));
   }
+}
+
+function write(line: ProgressLine): void {
+  const path = process.env["SHUNT_LEDGER"];
+  if (path !== undefined) appendFileSync(path, `${JSON.stringify(line)}\n`);
 }

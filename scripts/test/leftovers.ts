@@ -38,18 +38,35 @@ function outputOf(...command: string[]): string[] {
     .map((line) => line.replace(/counter packets \d+ bytes \d+|\[\d+:\d+\]|(valid|preferred)_lft \w+/g, "").trimEnd());
 }
 
-/** Processes that inherited the mark of this run, wherever they went. */
-function processes(mark: string): string[] {
+/** Processes that inherited the mark of this run, wherever they went, with their command lines. */
+function marked(mark: string): (readonly [pid: number, command: string])[] {
   return readdirSync("/proc")
     .filter((pid) => /^\d+$/.test(pid) && Number(pid) !== process.pid)
     .flatMap((pid) => {
       try {
         if (!readFileSync(`/proc/${pid}/environ`, "latin1").split("\0").includes(mark)) return [];
-        return [`${pid} ${readFileSync(`/proc/${pid}/cmdline`, "latin1").replaceAll("\0", " ").trim()}`];
+        const command = readFileSync(`/proc/${pid}/cmdline`, "latin1").replaceAll("\0", " ").trim();
+        return [[Number(pid), command] as const];
       } catch {
         return []; // ended meanwhile, or not ours to read
       }
     });
+}
+
+/** Ends every process of this run that is not gone after so long, by SIGKILL, those as well that come while it looks. */
+export async function endAll(mark: string, patienceMs: number): Promise<void> {
+  const until = performance.now() + patienceMs;
+  while (performance.now() < until && marked(mark).length > 0) await new Promise((resolve) => setTimeout(resolve, 200));
+  // A zombie has no environment left to read, so that this comes to an end.
+  for (let all = marked(mark); all.length > 0; all = marked(mark)) {
+    for (const [pid] of all) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {
+        // Ended meanwhile.
+      }
+    }
+  }
 }
 
 /**
@@ -71,7 +88,7 @@ export function takeTraces(mark: string): Traces {
     "routing rule": ["-4", "-6"].flatMap((family) => outputOf("ip", family, "rule").map((line) => `${family} ${line}`)),
     interface: existsSync("/sys/class/net") ? readdirSync("/sys/class/net") : [],
     "address on lo": outputOf("ip", "-o", "address", "show", "dev", "lo"),
-    process: processes(mark),
+    process: marked(mark).map(([pid, command]) => `${pid} ${command}`),
   };
 }
 

@@ -1,45 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { spawnSync } from "node:child_process";
 import { whyUnprivileged } from "../setup/machine.mjs";
 import { root } from "../setup/stamp.mjs";
 import { runCheck, staticSteps } from "./check-steps.ts";
 import { checkGenerated } from "./generated.ts";
 import { exitCodeOf, formatLedger, judge, type LedgerEntry } from "./ledger.ts";
-import { leftBehind, takeTraces } from "./leftovers.ts";
+import { endAll, leftBehind, takeTraces } from "./leftovers.ts";
+import { cutOff, formatSlowest, type Progress } from "./progress.ts";
+import { runVitest, vitest } from "./vitest-run.ts";
 
-const vitest = join(root, "node_modules/vitest/vitest.mjs");
-
-/** Runs vitest in the foreground and reads back what it ran. */
-async function runVitest(args: readonly string[], env: NodeJS.ProcessEnv): Promise<LedgerEntry[]> {
-  // Not called shunt…: the search for leftovers would find it.
-  const folder = mkdtempSync(join(tmpdir(), "ledger-of-shunt-"));
-  const ledger = join(folder, "ledger.json");
-  const reporter = join(root, "scripts/test/ledger-reporter.ts");
-  try {
-    const command = [vitest, "run", "--reporter=default", `--reporter=${reporter}`, "--passWithNoTests", ...args];
-    const child = spawn(process.execPath, command, {
-      cwd: root,
-      stdio: "inherit",
-      env: { ...env, SHUNT_LEDGER: ledger },
-    });
-    const status = await new Promise<number>((resolve) => child.on("close", (code) => resolve(code ?? 128)));
-    const entries = existsSync(ledger) ? (JSON.parse(readFileSync(ledger, "utf8")) as LedgerEntry[]) : [];
-    const explained = entries.some((entry) => entry.state === "failed");
-    if (status !== 0 && !explained) entries.push({ title: `vitest ended with status ${status}`, state: "failed" });
-    return entries;
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
+/** CI ends a run after forty minutes; what ends before can say what kept it. */
+const DEADLINE_MINUTES = Number(process.env["SHUNT_TEST_DEADLINE"] ?? "36");
+/** For the tests that run then, to take away what they made. */
+const CLEAN_UP_MS = 20_000;
+/** `npm test` has set things up since. */
+const began = Number(process.env["SHUNT_TEST_BEGAN"] ?? Date.now());
 
 /** The tests of a project that this machine cannot run, each as a skip with the reason. */
 function skipProject(project: string, reason: string): LedgerEntry[] {
   const list = spawnSync(process.execPath, [vitest, "list", "--json", "--project", project], {
     cwd: root,
     encoding: "utf8",
+    timeout: 120_000,
   });
   if (list.status !== 0) return [{ title: `${project} tests cannot be listed`, state: "failed" }];
   const tests = JSON.parse(list.stdout) as { name: string; file: string }[];
@@ -63,11 +45,47 @@ if (filters.length === 0) {
   entries.push(await checkGenerated());
 }
 
+const stop = new AbortController();
+
+/** A filter is for few files; all of them are run in two rows. */
+async function runTests(): Promise<Progress[]> {
+  const common = { env, stop: stop.signal };
+  if (unprivileged !== undefined) return [await runVitest({ ...common, projects: ["unit"], filters })];
+  if (filters.length > 0) return [await runVitest({ ...common, projects: ["unit", "integration", "vm"], filters })];
+  let beside = "";
+  const both = await Promise.all([
+    runVitest({ ...common, projects: ["unit", "integration"], lane: "main" }),
+    runVitest({ ...common, projects: ["vm", "integration"], lane: "beside", show: (output) => (beside = output) }),
+  ]);
+  process.stdout.write(`\nBeside these ran:\n${beside}`);
+  return both;
+}
+
 const before = takeTraces(mark);
-const projects = unprivileged === undefined ? ["unit", "integration", "vm"] : ["unit"];
-const ran = await runVitest([...projects.flatMap((project) => ["--project", project]), ...filters], env);
+let why = "vitest ended before its files";
+const leave = began + DEADLINE_MINUTES * 60_000 - Date.now();
+const deadline = setTimeout(
+  () => {
+    why = `the tests were ended after ${DEADLINE_MINUTES} minutes (SHUNT_TEST_DEADLINE)`;
+    stop.abort();
+    void endAll(mark, CLEAN_UP_MS);
+  },
+  Math.max(0, leave),
+);
+const runs = await runTests();
+clearTimeout(deadline);
+if (stop.signal.aborted) await endAll(mark, CLEAN_UP_MS);
+const ran = runs.flatMap((run) => run.entries);
 // With -t every other test is "skipped" by vitest itself; those were not asked for.
 entries.push(...ran.filter((entry) => !byName || entry.state !== "skipped" || (entry.reason ?? "") !== "").map(judge));
+const [cut, ...lines] = cutOff(why, {
+  running: runs.flatMap(({ running }) => running),
+  waiting: runs.flatMap(({ waiting }) => waiting),
+});
+if (cut !== undefined) {
+  process.stdout.write(`${[cut, ...lines].join("\n")}\n`);
+  entries.push({ title: cut, state: "failed" });
+}
 if (unprivileged !== undefined && filters.length === 0) {
   // The sentence begins with what is missing; once is enough for what still works.
   const missing = unprivileged.split(":")[0] ?? unprivileged;
@@ -79,5 +97,7 @@ const left = leftBehind(before, takeTraces(mark));
 for (const line of left) process.stdout.write(`left behind: ${line}\n`);
 entries.push({ title: "nothing is left behind on the machine", state: left.length === 0 ? "passed" : "failed" });
 
+const seconds = new Map(runs.flatMap((run) => [...run.seconds]));
+if (filters.length === 0) process.stdout.write(`\nThe slowest files:\n${formatSlowest(seconds, 10)}`);
 process.stdout.write(`\n${formatLedger(entries)}`);
 process.exitCode = exitCodeOf(ran.length > 0 || filters.length === 0 ? entries : []);

@@ -7,6 +7,7 @@ import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { iptablesBackend } from "../../src/intercept/iptables/backend.ts";
 import type { InterceptSpec } from "../../src/intercept/spec.ts";
+import { patienceMs } from "../support/inbox.ts";
 import { inNetns, rulesOf, whyUnusable } from "../support/iptables-save.ts";
 import { NetLab } from "../support/net-lab.ts";
 import { ProgramFolder } from "../support/wrapped-programs.ts";
@@ -159,7 +160,10 @@ describe("the lock of iptables-legacy", () => {
     const program = join(import.meta.dirname, "../support/programs/apply-rules.mjs");
     const readOnly = 'mount --rbind /run /run && mount -o remount,bind,ro /run && exec "$@"';
     const argv = ["--mount", "sh", "-c", readOnly, "sh", process.execPath, program, "iptables", "apply"];
-    const told = execFileSync("unshare", [...argv, JSON.stringify(spec)], { encoding: "utf8" });
+    const told = execFileSync("unshare", [...argv, JSON.stringify(spec)], {
+      encoding: "utf8",
+      timeout: patienceMs(30_000),
+    });
     expect(JSON.parse(told)).toMatchObject({ flavour: "legacy", changed: true });
     expect(readdirSync(tmpdir()).filter((name) => name.startsWith("shunt-xtables-"))).toEqual([]);
   });

@@ -5,11 +5,15 @@ import type { InterceptSpec } from "../../src/intercept/spec.ts";
 import { tproxyBackend } from "../../src/intercept/tproxy/backend.ts";
 import { findCgroup2 } from "../../src/util/mountinfo.ts";
 import { inNetns, rulesOf, whyUnusable } from "../support/iptables-save.ts";
+import { ALL_MODES } from "../support/modes.ts";
 import { ip, NetLab } from "../support/net-lab.ts";
 import { NetnsSockets } from "../support/netns-sockets.ts";
 import { TestCgroup } from "../support/test-cgroup.ts";
 import { ProgramFolder } from "../support/wrapped-programs.ts";
 import { anInbound, anOutbound, aSpec } from "../unit/intercept/iptables/iptables-specs.ts";
+
+/** How often what takes seconds is done; a second time it meets what the first has left. */
+const ROUNDS = ALL_MODES ? 2 : 1;
 
 describe.each(["nft", "legacy"] as const)("repair of rules of iptables-%s", (flavour) => {
   const parts: Disposable[] = [];
@@ -97,10 +101,12 @@ describe.each(["nft", "legacy"] as const)("repair of rules of iptables-%s", (fla
     await iptablesBackend.apply(aSpec({ name: "other", target, outbound: anOutbound() }), { flavour });
     slowDown();
     const fates = await underLoad(async () => {
-      for (const backend of [tproxyBackend, iptablesBackend, tproxyBackend, iptablesBackend]) {
-        const applied = await backend.apply(spec, { flavour });
-        expect(applied.changed).toBe(true);
-        expect(await applied.verify()).toEqual([]);
+      for (let round = 0; round < ROUNDS; round++) {
+        for (const backend of [tproxyBackend, iptablesBackend]) {
+          const applied = await backend.apply(spec, { flavour });
+          expect(applied.changed).toBe(true);
+          expect(await applied.verify()).toEqual([]);
+        }
       }
     });
     expect([...fates.keys()]).toEqual(["proxy"]);
@@ -111,7 +117,7 @@ describe.each(["nft", "legacy"] as const)("repair of rules of iptables-%s", (fla
     await tproxyBackend.apply(spec, { flavour });
     slowDown();
     const fates = await underLoad(async () => {
-      for (let round = 0; round < 2; round++) {
+      for (let round = 0; round < ROUNDS; round++) {
         tool("iptables", "-t", "raw", "-F", "SHUNT_OUTPUT");
         tool("ip6tables", "-t", "nat", "-A", "SHUNT_4b5e57f6_OUT", "-p", "udp", "-j", "RETURN");
         tool("ip6tables", "-t", "mangle", "-A", "SHUNT_PREROUTING", "-p", "udp", "-j", "RETURN");

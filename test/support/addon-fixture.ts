@@ -40,7 +40,7 @@ export function compileBpf(source: string): Uint8Array {
     // The architecture's asm/ headers are in a directory that clang does not look into for the bpf target.
     const triple = execFileSync("gcc", ["-print-multiarch"], { encoding: "utf8" }).trim();
     const flags = ["-target", "bpf", "-mcpu=v2", "-O2", "-g", "-Wall", `-I/usr/include/${triple}`];
-    execFileSync("clang", [...flags, "-c", input, "-o", output]);
+    execFileSync("clang", [...flags, "-c", input, "-o", output], { timeout: 60_000 * patience });
     return readFileSync(output);
   } finally {
     rmSync(directory, { recursive: true });

@@ -3,6 +3,7 @@
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { patienceMs } from "./inbox.ts";
 import { peerFolder } from "./peer-folder.ts";
 
 export interface IstioCase {
@@ -34,6 +35,8 @@ export function runScript(command: readonly string[], env: NodeJS.ProcessEnv = {
   const child = spawn(command[0] ?? "", command.slice(1), {
     stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, ...env },
+    timeout: patienceMs(180_000),
+    killSignal: "SIGKILL",
   });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (data: Buffer) => (output += data.toString()));

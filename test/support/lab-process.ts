@@ -8,7 +8,10 @@ import { runCommand } from "./shunt.ts";
 
 /** The interpreter itself: what the path finds first may be a script that looks for it each time. */
 const PYTHON = [
-  execFileSync("python3", ["-c", "import sys; print(sys.executable)"], { encoding: "utf8" }).trim(),
+  execFileSync("python3", ["-c", "import sys; print(sys.executable)"], {
+    encoding: "utf8",
+    timeout: patienceMs(20_000),
+  }).trim(),
   "-IS",
 ];
 const PROGRAMS = join(import.meta.dirname, "programs");

@@ -38,6 +38,11 @@ export function inSomeModes(
   inModes(ALL_MODES ? MODES : few, title, suite, options);
 }
 
+/** For suites with modes of their own: `few`, and with SHUNT_MODES=all the others too. */
+export function someOf(few: readonly Mode[], ...others: readonly Mode[]): readonly Mode[] {
+  return ALL_MODES ? [...few, ...others] : few;
+}
+
 /** The same suite for every mode; one that cannot be run here is skipped and names the missing program. */
 export function inEveryMode(title: string, suite: (mode: Mode) => void): void {
   inModes(MODES, title, suite);

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { findCommand } from "../../../scripts/setup/machine.mjs";
+import { patienceMs } from "../../support/inbox.ts";
 import { python } from "../../support/lab-process.ts";
 import { ProgramRig, pathsOf, withProgram } from "../../support/program-rig.ts";
 
@@ -31,7 +32,10 @@ function compileJava(): { readonly java: string } | string {
   const [java, javac] = [findCommand("java"), findCommand("javac")];
   if (java === undefined || javac === undefined) return "java and javac are needed";
   const source = join(import.meta.dirname, "../../support/programs/Streams.java");
-  const { status, stderr } = spawnSync(javac, ["-d", classes, source], { encoding: "utf8" });
+  const { status, stderr } = spawnSync(javac, ["-d", classes, source], {
+    encoding: "utf8",
+    timeout: patienceMs(60_000),
+  });
   if (status !== 0) throw new Error(stderr);
   return { java };
 }

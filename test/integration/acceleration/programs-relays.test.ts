@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, it } from "vitest";
 import { findCommand } from "../../../scripts/setup/machine.mjs";
+import { patienceMs } from "../../support/inbox.ts";
 import { type OracleRun, OracleServer, problemsOf, runOracle } from "../../support/oracle.ts";
 import { peerBinary } from "../../support/peers.ts";
 import { ProgramRig, withProgram } from "../../support/program-rig.ts";
@@ -83,7 +84,8 @@ function buildGo(): { readonly command: string } | string {
   const source = join(import.meta.dirname, "../../support/programs/relay-go/main.go");
   // Nothing but the standard library: no module, no network.
   const env = { ...process.env, GOFLAGS: "-mod=mod", GO111MODULE: "off", GOTOOLCHAIN: "local" };
-  const { status, stderr } = spawnSync(go, ["build", "-o", command, source], { encoding: "utf8", env });
+  const options = { encoding: "utf8", env, timeout: patienceMs(180_000) } as const;
+  const { status, stderr } = spawnSync(go, ["build", "-o", command, source], options);
   if (status !== 0) throw new Error(stderr);
   return { command };
 }

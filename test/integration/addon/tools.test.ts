@@ -188,7 +188,7 @@ describe("the load generator and the echo server", () => {
       const socket = require("net").connect({ port: ${checksum}, host: "127.0.0.1", allowHalfOpen: true }, () => socket.end("hello"));
       socket.pipe(process.stdout);`,
       ],
-      { encoding: "utf8" },
+      { encoding: "utf8", timeout: 20_000 * patience },
     );
     // FNV-1a 64 of "hello".
     expect(answer.stdout).toBe("5 a430d84680aabd0b\n");
@@ -235,7 +235,7 @@ describe("the load generator and the echo server", () => {
       expect(result.stderr).toContain(message);
     }
     for (const path of [loadPath, echoPath])
-      expect(spawnSync(path, ["--help"], { encoding: "utf8" })).toMatchObject({
+      expect(spawnSync(path, ["--help"], { encoding: "utf8", timeout: 5000 * patience })).toMatchObject({
         status: 0,
         stdout: expect.stringMatching(/^Usage: /),
       });

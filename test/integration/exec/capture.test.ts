@@ -5,6 +5,7 @@ import type { ConnectionRecord } from "../../../src/proxy/connection-record.ts";
 import { ExecRun, exec, leftovers } from "../../support/exec-run.ts";
 import { HelloServer } from "../../support/hello-server.ts";
 import { eventually } from "../../support/inbox.ts";
+import { someOf } from "../../support/modes.ts";
 import { NetLab } from "../../support/net-lab.ts";
 import { runCommand } from "../../support/shunt.ts";
 
@@ -71,7 +72,7 @@ const endpoints = (): string[] =>
     .map(({ address, server }) => server.endpoint(address))
     .sort();
 
-describe.each(["ebpf", "iptables", "nftables"])("what exec captures in mode %s", (mode) => {
+describe.each(someOf(["ebpf", "iptables"], "nftables"))("what exec captures in mode %s", (mode) => {
   const run = (argv: readonly string[], flags: readonly string[] = []) =>
     exec(["--mode", mode, ...flags, "--", ...argv], { within, env });
 

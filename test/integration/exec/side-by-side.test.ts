@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ConnectionRecord } from "../../../src/proxy/connection-record.ts";
 import { ExecRun, exec, leftovers } from "../../support/exec-run.ts";
 import { HelloServer } from "../../support/hello-server.ts";
+import { someOf } from "../../support/modes.ts";
 import { NetLab } from "../../support/net-lab.ts";
 import { runCommand, ShuntAgent } from "../../support/shunt.ts";
 
@@ -33,7 +34,7 @@ afterAll(() => {
 const seen = (records: readonly ConnectionRecord[]): string[] =>
   records.map((record) => String(record.originalDestination)).sort();
 
-describe.each(["ebpf", "iptables", "nftables"])("several exec in mode %s", (mode) => {
+describe.each(someOf(["ebpf", "nftables"], "iptables"))("several exec in mode %s", (mode) => {
   it("at the same time, with one configuration file, each have their own connections", async () => {
     const file = join(folder, "one.yaml");
     writeFileSync(file, "name: same\noutbound:\n  captureLocal: true\n");
@@ -83,7 +84,7 @@ describe.each(["ebpf", "iptables", "nftables"])("several exec in mode %s", (mode
   });
 });
 
-describe.each(["ebpf", "mixed", "iptables", "nftables"])("exec --netns in mode %s", (mode) => {
+describe.each(someOf(["ebpf", "iptables"], "mixed", "nftables"))("exec --netns in mode %s", (mode) => {
   it("runs CMD in the namespace and captures there, by name and by path", async () => {
     for (const netns of [lab.client.netns, lab.client.path]) {
       const flags = ["--mode", mode, "--netns", netns, "--"];

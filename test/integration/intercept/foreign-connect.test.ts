@@ -12,6 +12,7 @@ import { check } from "../../../src/native/status.ts";
 import type { ConnectionRecord } from "../../../src/proxy/connection-record.ts";
 import { parseIp } from "../../../src/util/ip.ts";
 import { findCgroup2 } from "../../../src/util/mountinfo.ts";
+import { patienceMs } from "../../support/inbox.ts";
 import { LabProcesses, tellServer } from "../../support/lab-process.ts";
 import { NetLab } from "../../support/net-lab.ts";
 import { runCommand, ShuntAgent, shuntArgv } from "../../support/shunt.ts";
@@ -35,18 +36,10 @@ describe("beside a connect program that translates service addresses", () => {
     outer = join(findCgroup2()?.mountPoint ?? "", `shunt-test-${process.pid}-foreign`);
     mkdirSync(outer);
     const include = `/usr/include/${execFileSync("gcc", ["-dumpmachine"], { encoding: "utf8" }).trim()}`;
-    execFileSync("clang", [
-      "-target",
-      "bpf",
-      "-O2",
-      "-g",
-      "-I",
-      include,
-      "-c",
-      join(import.meta.dirname, "../../fixtures/translate.bpf.c"),
-      "-o",
-      join(folder, "translate.bpf.o"),
-    ]);
+    const source = join(import.meta.dirname, "../../fixtures/translate.bpf.c");
+    const output = ["-c", source, "-o", join(folder, "translate.bpf.o")];
+    const clang = ["-target", "bpf", "-O2", "-g", "-I", include, ...output];
+    execFileSync("clang", clang, { timeout: patienceMs(60_000) });
     await servers.start(tellServer("python", lab.server.v4, [PORT]), lab.server.path);
   });
 

@@ -37,6 +37,7 @@ function run(command: string, args: readonly string[], input?: string): string[]
   const path = `${folder.path}:${process.env["PATH"] ?? ""}`;
   const { stdout, stderr } = spawnSync(command, args, {
     encoding: "utf8",
+    timeout: 8_000,
     input,
     cwd: folder.path,
     env: { ...process.env, PATH: path, HOME: folder.path },
