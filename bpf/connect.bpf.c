@@ -111,6 +111,13 @@ static __always_inline int connect_workload(struct bpf_sock_addr *ctx, int v6, _
 		if (origin)
 			fill_original(origin, &d);
 	}
+	if (stream && d.reason == REASON_OWN_TRAFFIC && (w->flags & WORKLOAD_FLAG_ONE_HOP)) {
+		origin = bpf_sk_storage_get(&origins, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		if (origin) {
+			fill_original(origin, &d);
+			origin->reason = REASON_HOP_LEFT_OUT;
+		}
+	}
 	if (!reason_captures(d.reason))
 		goto out;
 	if (out_of_reach(w, &d, ctx->sk))

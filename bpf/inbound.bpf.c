@@ -83,6 +83,23 @@ static __always_inline int assign_new_listener(struct bpf_sk_lookup *ctx, const 
 	return -1;
 }
 
+/* A proxy of ours makes this very connection, and has not been answered yet. */
+static __always_inline int is_left_out(struct flow_key *flow, const struct decision *d)
+{
+	struct hop *hop;
+
+	flow->netns = 0;
+	hop = bpf_map_lookup_elem(&hops, flow);
+	if (!hop || bpf_ktime_get_ns() - hop->noted_ns >= OWN_FLOW_NS)
+		return 0;
+	/* A SYN may come twice. */
+	if (hop->slot && hop->netns != d->netns)
+		return 0;
+	hop->netns = d->netns;
+	hop->slot = d->slot;
+	return 1;
+}
+
 /* `with_interfaces`: some are excluded; a constant, because ingress_ifindex is >= 5.17. */
 static __always_inline int take_inbound(struct bpf_sk_lookup *ctx, int with_interfaces)
 {
@@ -170,6 +187,10 @@ static __always_inline int take_inbound(struct bpf_sk_lookup *ctx, int with_inte
 	d.reason = inbound_reason(w, &d.source, d.destination_port);
 	if (!reason_captures(d.reason))
 		goto out;
+	if ((w->flags & WORKLOAD_FLAG_ONE_HOP) && is_left_out(&flow, &d)) {
+		d.reason = REASON_HOP_LEFT_OUT;
+		goto out;
+	}
 	/* The proxy could not connect there: it does not learn the scope of the address. */
 	if (addr_is_link_local(&d.destination)) {
 		if (w->fail_mode == FAIL_MODE_DENY)

@@ -53,6 +53,30 @@ static __always_inline void note_original(struct flow_key *key, struct original 
 		count_verdict(origin->slot, origin->direction, REASON_MAP_FULL);
 }
 
+static __always_inline void note_hop(struct flow_key *key)
+{
+	struct hop hop = {.noted_ns = bpf_ktime_get_ns()};
+
+	key->netns = 0;
+	bpf_map_update_elem(&hops, key, &hop, BPF_ANY);
+}
+
+/* Whoever was to let it pass has done so when its SYN is answered. */
+static __always_inline void forget_hop(struct bpf_sock_ops *ctx, struct flow_key *key)
+{
+	struct hop *hop;
+
+	key->netns = 0;
+	if (ctx->args[1] == BPF_TCP_ESTABLISHED) {
+		hop = bpf_map_lookup_elem(&hops, key);
+		if (hop && hop->slot)
+			return;
+	} else if (ctx->args[1] != BPF_TCP_CLOSE) {
+		return;
+	}
+	bpf_map_delete_elem(&hops, key);
+}
+
 static __always_inline void note_listener(struct bpf_sock_ops *ctx, struct listener_key *key)
 {
 #pragma unroll
@@ -113,7 +137,9 @@ static __always_inline int tie(struct bpf_sock_ops *ctx, int cookie_helper)
 		own.netns = origin->netns;
 		flow_of_sockops(&own, ctx);
 		flow_reverse(&key, &own);
-		if (origin->reason == REASON_OWN_TRAFFIC) {
+		if (origin->reason == REASON_HOP_LEFT_OUT) {
+			note_hop(&key);
+		} else if (origin->reason == REASON_OWN_TRAFFIC) {
 			now = bpf_ktime_get_ns();
 			bpf_map_update_elem(&own_flows, &key, &now, BPF_ANY);
 		} else {
@@ -134,8 +160,12 @@ static __always_inline int tie(struct bpf_sock_ops *ctx, int cookie_helper)
 							       BPF_SOCK_OPS_STATE_CB_FLAG);
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
-		if (ctx->args[0] == BPF_TCP_SYN_SENT) {
-			origin = ctx->sk ? bpf_sk_storage_get(&origins, ctx->sk, 0, 0) : 0;
+		origin = ctx->sk ? bpf_sk_storage_get(&origins, ctx->sk, 0, 0) : 0;
+		if (origin && origin->reason == REASON_HOP_LEFT_OUT) {
+			flow_of_sockops(&own, ctx);
+			flow_reverse(&key, &own);
+			forget_hop(ctx, &key);
+		} else if (ctx->args[0] == BPF_TCP_SYN_SENT) {
 			if (!origin)
 				break;
 			own.netns = origin->netns;

@@ -118,6 +118,18 @@ struct {
 	__type(value, __u64);
 } own_flows SEC(".maps");
 
+/*
+ * Upstream connections of our proxies as their other ends see them, without a namespace: it may be
+ * another one of this machine. From the SYN on, and once somebody has let one pass until it closes.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_FLOWS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct flow_key);
+	__type(value, struct hop);
+} hops SEC(".maps");
+
 /* the application's socket → where it meant to go */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);

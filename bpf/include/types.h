@@ -59,7 +59,8 @@ enum reason {
 				*/
 	REASON_FAMILY_OFF,     /* IPv6, which this workload leaves alone */
 	REASON_INTERFACE_EXCLUDED,
-	REASON_OWNER_GROUP, /* the group of the caller is not one whose connections are captured */
+	REASON_OWNER_GROUP,  /* the group of the caller is not one whose connections are captured */
+	REASON_HOP_LEFT_OUT, /* the proxy of another workload of this agent has had it already */
 	REASON_MAX,
 };
 
@@ -98,6 +99,7 @@ enum workload_flag {
 	WORKLOAD_FLAG_SELF_ENTRY = 262144, /* roles in `owners` tell who enters the pod itself */
 	WORKLOAD_FLAG_SELF_TRANSPARENT = 524288, /* and the inbound policy tells, for the rest */
 	WORKLOAD_FLAG_CLIENT_SOURCE = 1048576,	 /* the proxy hands on with the client's address */
+	WORKLOAD_FLAG_ONE_HOP = 2097152, /* one proxy is enough where both ends have this flag */
 };
 
 /*
@@ -219,6 +221,14 @@ struct original {
 	__u32 slot;
 	enum direction direction;
 	enum reason reason;
+};
+
+/* A connection that a proxy of ours makes, told to whoever intercepts it at the other end. */
+struct hop {
+	__u64 noted_ns; /* CLOCK_MONOTONIC */
+	__u64 netns;	/* of the workload that has let it pass its own proxy; its cookie */
+	__u32 slot;	/* of that workload, 0: none has */
+	__u32 unused;
 };
 
 /* A resolver that a UDP socket asks, by the port of the same index in workload.dns_ports. */

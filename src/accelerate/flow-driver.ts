@@ -45,7 +45,10 @@ const NOBODY: SocketReader = { inode: 0n, pid: 0 };
 /** Asks the programs `advance` and `join` on behalf of one workload's connections, inside its namespace. */
 export class FlowDriver implements Disposable {
   readonly #source: AccelerationSource;
+  /** Ours. */
   readonly #netns: number | undefined;
+  /** Connections of other listeners that go on asking it, and whoever made it. */
+  #users = 1;
   readonly #cookie: bigint;
   readonly #advance: NativeProgram;
   readonly #join: NativeProgram;
@@ -62,7 +65,7 @@ export class FlowDriver implements Disposable {
   /** `netns`: fd of the workload's namespace, the caller's own when absent; stays the caller's. */
   constructor(source: AccelerationSource, netns: number | undefined) {
     this.#source = source;
-    this.#netns = netns;
+    this.#netns = netns === undefined ? undefined : check(loadAddon().duplicate(netns), "dup", "network namespace");
     this.#cookie = BigInt(source.netnsCookie);
     this.#advance = check(loadAddon().programFromFd(source.advanceFd), "dup", "program advance");
     this.#join = check(loadAddon().programFromFd(source.joinFd), "dup", "program join");
@@ -101,7 +104,20 @@ export class FlowDriver implements Disposable {
     return this.#flows.get(flow);
   }
 
+  /** The cookie of its workload's namespace. */
+  get namespace(): bigint {
+    return this.#cookie;
+  }
+
+  /** Until it is disposed of once more. */
+  retain(): this {
+    this.#users++;
+    return this;
+  }
+
   [Symbol.dispose](): void {
+    if (--this.#users > 0) return;
+    if (this.#netns !== undefined) loadAddon().closeFd(this.#netns);
     this.#advance.close();
     this.#join.close();
     this.#flows.close();

@@ -23,6 +23,7 @@ export function toInterceptSpec(config: WorkloadConfig, target: Target, facts: S
     proxy: toIdentity(config),
     interfaces: config.interfaces,
     dropInvalid: config.dropInvalid,
+    ...(takesOneHop(config) ? { oneHop: true } : {}),
     failMode: config.failMode,
     trace: config.trace,
   };
@@ -61,4 +62,9 @@ function toIdentity({ proxy: config, outbound }: WorkloadConfig): ProxyIdentity 
     ...(config.cgroup === undefined ? {} : { cgroup: cgroupDirectory(config.cgroup) }),
     external: config.external,
   };
+}
+
+/** What is not accelerated goes by both proxies, and nobody knows which hop to leave out before a proxy that is not ours. */
+function takesOneHop({ acceleration, proxy, target }: WorkloadConfig): boolean {
+  return acceleration.mode === "auto" && acceleration.hops === "one" && !proxy.external && target.kind !== "cgroup";
 }

@@ -90,10 +90,13 @@ export class ShuntAgent implements AsyncDisposable {
     }
   }
 
-  /** Connections that its proxy has had. */
-  async connections(): Promise<number> {
+  /** Connections of proxies, and those that one proxy has spared another. */
+  async passages(): Promise<number> {
     const { workloads } = await this.status();
-    return workloads.reduce((sum, { connections }) => sum + connections.total, 0);
+    return workloads.reduce(
+      (sum, { connections, counters }) => sum + connections.total + (counters.inbound["hop-left-out"] ?? 0),
+      0,
+    );
   }
 
   async #ask<Answer>(path: string): Promise<Answer> {

@@ -32,7 +32,7 @@ export async function startShunt(
   const settings = { name: place.name, folder, file, ...(cgroups === undefined ? {} : { cgroup: cgroups.agent }) };
   const agent = own.use(await ShuntAgent.start(processes, settings));
   return {
-    passed: () => agent.connections(),
+    passed: () => agent.passages(),
     agent,
     ...(cgroups === undefined ? {} : { clientCgroup: cgroups.client }),
   };
@@ -41,7 +41,7 @@ export async function startShunt(
 /** The fields of the whole file that make the path what its name says. */
 export function steering({ path }: Pick<Route, "path">): Fields {
   if (path === "ebpf-accelerated") return { mode: "ebpf", acceleration: { mode: "auto", paths: ["leg"] } };
-  if (path === "ebpf-spliced") return { mode: "ebpf", acceleration: { mode: "auto" } };
+  if (path === "ebpf-spliced") return { mode: "ebpf", acceleration: { mode: "auto", hops: "one" } };
   return { mode: path };
 }
 

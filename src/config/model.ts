@@ -31,6 +31,10 @@ export type AccelerationPath = (typeof ACCELERATION_PATHS)[number];
 export const PACKET_POLICIES = ["cgroup-skb", "tc", "xdp", "netfilter"] as const;
 export type PacketPolicy = (typeof PACKET_POLICIES)[number];
 
+export const HOPS = ["both", "one"] as const;
+/** `one`: of two proxies of the agent that a connection would pass, the second is left out. */
+export type Hops = (typeof HOPS)[number];
+
 /** How bytes may go past the proxy. */
 export interface AccelerationConfig {
   readonly mode: AccelerationMode;
@@ -47,6 +51,7 @@ export interface AccelerationConfig {
   readonly contract: ContractUse;
   /** Kinds of policy that bytes may go past; where one of the others stands on the path, they don't go `direct`. */
   readonly bypassPolicies: readonly PacketPolicy[];
+  readonly hops: Hops;
 }
 
 export type PortSet = "all" | readonly number[];

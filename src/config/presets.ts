@@ -35,5 +35,6 @@ export const AGENT_DEFAULTS = {
     budget: 1_048_576,
     contract: "enforce",
     bypassPolicies: [],
+    hops: "both",
   },
 } as const;

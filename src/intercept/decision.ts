@@ -31,7 +31,8 @@ export type Reason =
   | "link-local"
   | "family-off"
   | "interface-excluded"
-  | "owner-group";
+  | "owner-group"
+  | "hop-left-out";
 
 export interface Question {
   readonly direction: "outbound" | "inbound";
@@ -50,6 +51,8 @@ export interface Question {
   readonly interface?: string;
   /** SO_BINDTODEVICE names another interface than lo: the socket cannot reach the proxy. Outbound; false if absent. */
   readonly boundToDevice?: boolean;
+  /** Inbound, and made by the proxy of a workload of the same agent that has `oneHop` too; false if absent. */
+  readonly hadHop?: boolean;
   /** Addresses of the workload's network namespace, loopback aside. */
   readonly localAddresses: readonly string[];
 }
@@ -261,6 +264,9 @@ function decideInbound(spec: InterceptSpec, question: Question): Decision {
   const excludedBy = interfaceAnswer(spec, question.interface);
   if (excludedBy) return excludedBy;
   const decision = decideInboundPolicy(spec, source, question.port);
+  if (decision.verdict === "redirect" && spec.oneHop === true && question.hadHop === true) {
+    return answer("hop-left-out", "acceleration.hops: one");
+  }
   const unreachable = decision.verdict === "redirect" && isLinkLocal(destination);
   return unreachable ? leaveUnproxied(spec, decision, "link-local") : decision;
 }

@@ -15,6 +15,8 @@ export type OriginalDestinationSource =
       readonly kind: "ebpf-map";
       readonly originalsFd: number;
       readonly datagramsFd: number;
+      /** The map `hops`: of connections that the proxy makes. */
+      readonly hopsFd: number;
       readonly netnsCookie: string;
     }
   /**

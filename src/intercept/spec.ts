@@ -129,6 +129,11 @@ export interface InterceptSpec {
   /** Drop packets that conntrack calls invalid before anything answers them with a reset; rules only. */
   readonly dropInvalid: boolean;
   readonly failMode: FailMode;
+  /**
+   * Connections that the proxy of another workload of the agent, with this too, makes to this one pass its own proxy;
+   * eBPF only. Absent: false.
+   */
+  readonly oneHop?: boolean;
   /** Send an event for every verdict. */
   readonly trace: boolean;
 }

@@ -3,14 +3,22 @@ import type { FlowDriver } from "../../accelerate/flow-driver.ts";
 import type { SocketEnds } from "../../accelerate/socket-ends.ts";
 import type { AcceleratedFlow, Accelerator, Carried, ProxyEnd } from "../../proxy/acceleration.ts";
 import type { Direction } from "../../proxy/original-destination.ts";
-import { DrivenFlow, NOTHING } from "./driven-flow.ts";
+import { BothEnds } from "./both-ends.ts";
+import { type DirectFlow, DrivenFlow, NOTHING } from "./driven-flow.ts";
 
 /** How the proxy of a listener asks for its connections to be accelerated. */
-export function acceleratorFor(direction: Direction, driver: FlowDriver, splices: boolean): Accelerator {
+export function acceleratorFor(direction: Direction, driver: FlowDriver, means: Means): Accelerator {
   return {
     refuses: ({ port }) => (driver.excludes(port) ? "port-excluded" : undefined),
-    open: (near, outer, destination) => new ChosenPaths({ direction, near, outer, destination }, driver, splices),
+    open: (near, outer, destination) => new ChosenPaths({ direction, near, outer, destination }, driver, means),
   };
+}
+
+interface Means {
+  /** What these ways leave may be spliced. */
+  readonly splices: boolean;
+  /** Who asks for the socket at the other end, where its own proxy was left out; the caller's. */
+  readonly otherEnd: (outer: SocketEnds) => FlowDriver | undefined;
 }
 
 interface ConnectionEnds {
@@ -24,7 +32,8 @@ interface ConnectionEnds {
 class ChosenPaths implements AcceleratedFlow {
   readonly #ends: ConnectionEnds;
   readonly #driver: FlowDriver;
-  #direct: DrivenFlow | undefined;
+  readonly #means: Means;
+  #direct: DirectFlow | undefined;
   #nearLeg: DrivenFlow | undefined;
   #outerLeg: DrivenFlow | undefined;
   /** Why it does not go from application to application. */
@@ -32,11 +41,11 @@ class ChosenPaths implements AcceleratedFlow {
   #isHopeless = false;
   readonly #hasOtherWays: boolean;
 
-  /** `splices`: what these ways leave may be spliced. */
-  constructor(ends: ConnectionEnds, driver: FlowDriver, splices: boolean) {
+  constructor(ends: ConnectionEnds, driver: FlowDriver, means: Means) {
     this.#ends = ends;
     this.#driver = driver;
-    this.#hasOtherWays = splices || driver.allows("leg");
+    this.#means = means;
+    this.#hasOtherWays = means.splices || driver.allows("leg");
   }
 
   advance(takesLegs: boolean): boolean {
@@ -76,7 +85,7 @@ class ChosenPaths implements AcceleratedFlow {
   }
 
   hasUnread(end: ProxyEnd): boolean {
-    if (end === "outer") return this.#outerLeg?.hasUnread() ?? false;
+    if (end === "outer") return (this.#direct?.othersHasUnread() ?? false) || (this.#outerLeg?.hasUnread() ?? false);
     return (this.#direct?.hasUnread() ?? false) || (this.#nearLeg?.hasUnread() ?? false);
   }
 
@@ -106,12 +115,22 @@ class ChosenPaths implements AcceleratedFlow {
     return false;
   }
 
-  #openDirect(): DrivenFlow {
+  #openDirect(): DirectFlow {
     const { direction, near, outer, destination } = this.#ends;
     const candidates = applicationsEnds(near, destination);
     const asker = this.#driver.direct;
     const [side, servicePort] = direction === "outbound" ? CLIENT : serverOn(destination.port);
-    return new DrivenFlow({ side, candidates, own: outer, asker, servicePort }, this.#driver);
+    const own = new DrivenFlow({ side, candidates, own: outer, asker, servicePort }, this.#driver);
+    const driver = direction === "outbound" ? this.#means.otherEnd(outer) : undefined;
+    return driver ? new BothEnds(own, this.#atTheOtherEnd(driver), driver) : own;
+  }
+
+  /** The flow is found by the application's own socket: no proxy's stands before it. */
+  #atTheOtherEnd(driver: FlowDriver): DrivenFlow {
+    const { outer, destination } = this.#ends;
+    const [side, servicePort] = serverOn(destination.port);
+    const app = { local: outer.remote, remote: outer.local };
+    return new DrivenFlow({ side, candidates: [app], own: app, asker: driver.direct, servicePort }, driver);
   }
 
   #takeLegs(): void {

@@ -25,8 +25,26 @@ export interface DrivenFlowSettings {
   readonly servicePort: number;
 }
 
+/** One connection from application to application, as its proxy sees it. */
+export interface DirectFlow {
+  /** Bytes came through the proxy: goes as far as the sockets allow. */
+  advance(): void;
+  readonly wasEnrolled: boolean;
+  /** Nothing will come of it, or nothing that is worth waiting for. */
+  readonly isHopeless: boolean;
+  carried(): CarriedPast;
+  /** The application before this proxy has redirected bytes to read. */
+  hasUnread(): boolean;
+  /** The one behind it has; of connections whose other end has a proxy of its own, that one looks. */
+  othersHasUnread(): boolean;
+  /** What keeps bytes of either direction from this way. */
+  reason(): string;
+  /** Once: another way is taken, or the connection is over. */
+  leave(): void;
+}
+
 /** One application's socket on its way into a flow of the kernel's programs, and what it carries there. */
-export class DrivenFlow {
+export class DrivenFlow implements DirectFlow {
   readonly #settings: DrivenFlowSettings;
   readonly #driver: FlowDriver;
   #reader: SocketReader | undefined;
@@ -56,11 +74,16 @@ export class DrivenFlow {
     this.#done = state === "enrolled" || state === "never";
   }
 
+  /** The other end has just come far enough for this one. */
+  hurry(): void {
+    this.#waiting = 0;
+    this.advance();
+  }
+
   get wasEnrolled(): boolean {
     return this.#wasEnrolled;
   }
 
-  /** Nothing will come of it, or nothing that is worth waiting for. */
   get isHopeless(): boolean {
     if (!this.#last || this.#wasEnrolled) return false;
     const { state, peerState, reason } = this.#last;
@@ -82,7 +105,10 @@ export class DrivenFlow {
     return this.#wasEnrolled && this.#ask().hasUnread;
   }
 
-  /** What keeps bytes of either direction from this way. */
+  othersHasUnread(): boolean {
+    return false;
+  }
+
   reason(): string {
     const ends = this.#wasEnrolled ? this.#ends() : undefined;
     const [own, other] = this.#settings.side === "client" ? [ends?.[0], ends?.[1]] : [ends?.[1], ends?.[0]];
@@ -90,7 +116,6 @@ export class DrivenFlow {
     return found === "none" ? (other?.reason ?? found) : found;
   }
 
-  /** Once: another way is taken, or the connection is over. */
   leave(): void {
     if (this.#last === undefined || this.#last.flow === 0n) return;
     const { flow, state } = this.#last;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 import { isDeepStrictEqual } from "node:util";
-import { FlowDriver } from "../../accelerate/flow-driver.ts";
+import type { FlowDriver } from "../../accelerate/flow-driver.ts";
+import type { SocketEnds } from "../../accelerate/socket-ends.ts";
 import { SpliceDriver } from "../../accelerate/splice-driver.ts";
+import { createHopLookup, type HopLookup } from "../../intercept/hops.ts";
 import {
   createOriginalDestinationLookup,
   interceptionOf,
@@ -11,6 +13,7 @@ import { createOwnFlowNoter, type OwnFlowNoter } from "../../intercept/own-flows
 import type { Route } from "../../proxy/proxy-listener.ts";
 import type { Splicer } from "../../proxy/splice.ts";
 import { acceleratorFor } from "./chosen-paths.ts";
+import { closeFlowDriver, openFlowDriver, retainFlowDriver } from "./flow-drivers.ts";
 import { spliceWakesFor } from "./splice-wakes.ts";
 import { splicerFor } from "./spliced-flow.ts";
 import type { WorkerListener } from "./worker-protocol.ts";
@@ -18,6 +21,7 @@ import type { WorkerListener } from "./worker-protocol.ts";
 /** What one listener of this thread needs of the kernel's maps, opened as its description asks for it. */
 export class ListenerHandles implements Disposable {
   #lookups: readonly OriginalDestinationLookup[] = [];
+  #hops: HopLookup | undefined;
   #noter: OwnFlowNoter | undefined;
   readonly #formerNoters: OwnFlowNoter[] = [];
   #driver: FlowDriver | undefined;
@@ -33,6 +37,7 @@ export class ListenerHandles implements Disposable {
       this.#lookups = originals.map(createOriginalDestinationLookup);
       // Asked at the moment of accept alone: nobody is in the middle of it.
       for (const lookup of before) lookup[Symbol.dispose]();
+      this.#closeHops();
     }
     if (ownFlows && !isDeepStrictEqual(ownFlows, this.#described.ownFlows)) {
       // Kept to the end: connections that are being made take their notes back by it.
@@ -41,10 +46,18 @@ export class ListenerHandles implements Disposable {
     }
     if (!isDeepStrictEqual(acceleration, this.#described.acceleration)) {
       // Kept to the end, as the noters: flows go on asking it.
-      if (this.#driver) this.#formerDrivers.push(this.#driver);
-      this.#driver = acceleration && new FlowDriver(acceleration, netnsFd);
+      const driver = this.#driver;
+      if (driver) this.#formerDrivers.push({ [Symbol.dispose]: () => closeFlowDriver(driver) });
+      this.#driver = acceleration && openFlowDriver(acceleration, netnsFd);
     }
     const splicer = this.#splicerFor(listener);
+    const means = {
+      splices: splicer !== undefined,
+      otherEnd: ({ local, remote }: SocketEnds) => {
+        const namespace = this.#hopLookup()?.(local, remote);
+        return namespace === undefined ? undefined : retainFlowDriver(namespace, remote.port);
+      },
+    };
     this.#described = listener;
     const [first] = originals;
     return {
@@ -55,9 +68,21 @@ export class ListenerHandles implements Disposable {
       interception: first === undefined ? "unknown" : interceptionOf(first),
       lookup: firstOf(this.#lookups),
       noteOwnFlow: this.#noter,
-      accelerator: this.#driver && acceleratorFor(direction, this.#driver, splicer !== undefined),
+      accelerator: this.#driver && acceleratorFor(direction, this.#driver, means),
       splicer,
     };
+  }
+
+  /** Opened when the first connection asks: most workloads never do. */
+  #hopLookup(): HopLookup | undefined {
+    const map = this.#described.originals?.find((each) => each.kind === "ebpf-map");
+    this.#hops ??= map && createHopLookup(map);
+    return this.#hops;
+  }
+
+  #closeHops(): void {
+    this.#hops?.[Symbol.dispose]();
+    this.#hops = undefined;
   }
 
   #splicerFor({ splice, netnsFd, direction }: WorkerListener): Splicer | undefined {
@@ -74,7 +99,8 @@ export class ListenerHandles implements Disposable {
     for (const noter of this.#formerNoters.splice(0)) noter[Symbol.dispose]();
     this.#noter?.[Symbol.dispose]();
     for (const driver of this.#formerDrivers.splice(0)) driver[Symbol.dispose]();
-    this.#driver?.[Symbol.dispose]();
+    if (this.#driver) closeFlowDriver(this.#driver);
+    this.#closeHops();
     this.#splices?.[Symbol.dispose]();
     this.#lookups = [];
     this.#noter = undefined;

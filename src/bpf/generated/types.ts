@@ -117,6 +117,7 @@ export const reasons = [
   "family-off",
   "interface-excluded",
   "owner-group",
+  "hop-left-out",
 ] as const;
 export type Reason = (typeof reasons)[number];
 
@@ -172,6 +173,7 @@ export const workloadFlag = {
   SELF_ENTRY: 262144,
   SELF_TRANSPARENT: 524288,
   CLIENT_SOURCE: 1048576,
+  ONE_HOP: 2097152,
 } as const;
 
 /** struct accel_end, 200 bytes. */
@@ -291,6 +293,13 @@ export interface FlowKey {
 
 /** struct home, 16 bytes. */
 export interface Home {
+  readonly netns: bigint;
+  readonly slot: number;
+}
+
+/** struct hop, 24 bytes. */
+export interface Hop {
+  readonly notedNs: bigint;
   readonly netns: bigint;
   readonly slot: number;
 }
@@ -521,6 +530,7 @@ export interface Structs {
   readonly event: Event;
   readonly flow_key: FlowKey;
   readonly home: Home;
+  readonly hop: Hop;
   readonly interface_key: InterfaceKey;
   readonly listener_key: ListenerKey;
   readonly local_key: LocalKey;
@@ -565,6 +575,7 @@ export interface Maps {
   readonly event_scratch: { readonly key: number; readonly value: readonly Event[] };
   readonly ext_listeners: { readonly key: ListenerKey; readonly value: bigint };
   readonly homes: { readonly key: number; readonly value: Home };
+  readonly hops: { readonly key: FlowKey; readonly value: Hop };
   readonly interfaces: { readonly key: InterfaceKey; readonly value: number };
   readonly listeners: { readonly key: number; readonly value: bigint };
   readonly local_addrs: { readonly key: LocalKey; readonly value: number };

@@ -12,6 +12,7 @@ import {
   CONTRACT_USES,
   DNS_CAPTURES,
   FAIL_MODES,
+  HOPS,
   MODES,
   PACKET_POLICIES,
 } from "../model.ts";
@@ -158,6 +159,11 @@ const acceleration = field(
       v.someOf(PACKET_POLICIES),
       "kinds of packet policy that bytes may go `direct` past; where another kind stands on the path they don't",
       AGENT_DEFAULTS.acceleration.bypassPolicies,
+    ),
+    hops: field(
+      v.oneOf(HOPS),
+      "`one`: a connection from one workload to another, both with this, passes the first one's proxy only (mode ebpf)",
+      AGENT_DEFAULTS.acceleration.hops,
     ),
   }),
   "bytes past the proxies; what a workload leaves out is the agent's",

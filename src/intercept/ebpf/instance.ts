@@ -32,6 +32,7 @@ const SHARED = [
   "originals",
   "dgram_origs",
   "own_flows",
+  "hops",
   "origins",
   "homes",
   "resolvers",

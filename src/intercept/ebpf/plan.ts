@@ -114,6 +114,7 @@ function flags(spec: InterceptSpec): number {
   let bits = identityFlags(proxy);
   if (outbound) bits |= outboundFlags(outbound);
   if (inbound) bits |= inboundFlags(inbound, proxy);
+  if (spec.oneHop === true) bits |= workloadFlag.ONE_HOP;
   if (spec.ipv6 === false) bits |= workloadFlag.SKIP_V6;
   if (spec.interfaces.exclude.length > 0) bits |= workloadFlag.INTERFACES;
   return spec.trace ? bits | workloadFlag.TRACE : bits;

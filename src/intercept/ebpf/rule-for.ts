@@ -53,6 +53,7 @@ const INBOUND: Partial<Record<Reason, string>> = {
   "all-included": ".flags INBOUND_ALL_PORTS, INBOUND_ALL_SOURCES",
   loopback: "program inbound: the namespace talks to itself",
   "own-traffic": "program inbound: own_flows",
+  "hop-left-out": "program inbound: hops",
   "passthrough-source": "program inbound: source 127.0.0.6 or ::6",
 };
 

@@ -316,6 +316,7 @@ export function originalsOf(instance: EbpfInstance, netnsCookie: bigint): Origin
     kind: "ebpf-map",
     originalsFd: instance.map("originals").native.fd,
     datagramsFd: instance.map("dgram_origs").native.fd,
+    hopsFd: instance.map("hops").native.fd,
     netnsCookie: String(netnsCookie),
   };
 }

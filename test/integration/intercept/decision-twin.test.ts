@@ -269,6 +269,48 @@ describe("the decision", () => {
     expect(flows.get(key)).toBeUndefined();
   });
 
+  it("lets a proxy's connection pass that is noted in hops, once, where the workload says so", async () => {
+    const everything = { port: INBOUND_PORT, includePorts: "all", excludePorts: [443], includeCidrs: "all" } as const;
+    const { instance } = backend;
+    if (!instance) throw new Error("nothing is loaded");
+    const hops = instance.map("hops");
+    const address = lab.client.v4;
+    const key = { netns: 0n, remote: "192.0.2.78", local: address, remotePort: 40000, localPort: 80 };
+    const note = (netns = 0n, slot = 0, ageNs = 0n) =>
+      hops.set(key, { notedNs: process.hrtime.bigint() - ageNs, netns, slot });
+    const arrive = (port = 80) =>
+      counted("inbound", () => scope.tryInbound(lookupContext("192.0.2.78", address, port)));
+    const spec = specOf(undefined, { ...everything, excludeCidrs: [] });
+    const question = {
+      direction: "inbound",
+      transport: "tcp",
+      source: "192.0.2.78",
+      address,
+      fromProxy: false,
+    } as const;
+    const decided = (oneHop: boolean, port: number) => {
+      const { reason } = decide({ ...spec, oneHop }, { ...question, port, hadHop: true, localAddresses: [] });
+      return { [reason]: 1 };
+    };
+    for (const oneHop of [false, true]) {
+      await scope.update({ ...spec, oneHop }, listeners);
+      for (const port of [80, 443]) {
+        hops.set({ ...key, localPort: port }, { notedNs: process.hrtime.bigint(), netns: 0n, slot: 0 });
+        expect(arrive(port)).toEqual(decided(oneHop, port));
+      }
+    }
+    // A SYN may come twice; what another namespace has taken, or what is old, is not let pass.
+    expect(hops.get(key)).toMatchObject({ netns: netns.cookie(), slot: scope.slot });
+    expect(arrive()).toEqual({ "hop-left-out": 1 });
+    note(4711n, 99);
+    expect(arrive()).toEqual({ "all-included": 1 });
+    note(0n, 0, 61_000_000_000n);
+    expect(arrive()).toEqual({ "all-included": 1 });
+    hops.delete(key);
+    expect(arrive()).toEqual({ "all-included": 1 });
+    hops.delete({ ...key, localPort: 443 });
+  });
+
   it("is the one the sk_lookup program takes, whatever the policy", async () => {
     await fc.assert(
       fc.asyncProperty(

@@ -35,6 +35,7 @@ describe("the original destination", () => {
       kind: "ebpf-map",
       originalsFd: native.fd,
       datagramsFd: -1,
+      hopsFd: -1,
       netnsCookie: "18446744073709551615",
     });
     native.close();
@@ -69,6 +70,7 @@ describe("the original destination", () => {
       kind: "ebpf-map",
       originalsFd: -1,
       datagramsFd: native.fd,
+      hopsFd: -1,
       netnsCookie: "7",
     });
     native.close();
