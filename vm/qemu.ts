@@ -46,7 +46,9 @@ function qemuArguments(folder: string, kernel: Kernel, emulator: Emulator, optio
     // virtiofsd reads the guest's memory, so it has to be shared.
     ["-object", `memory-backend-memfd,id=memory,size=${memoryMb}M,share=on`, "-numa", "node,memdev=memory"],
     ["-chardev", `socket,id=fs,path=${folder}/fs.sock`, "-device", "vhost-user-fs-pci,chardev=fs,tag=host"],
-    ["-fsdev", "local,id=fs9p,path=/,security_model=none,readonly=on"],
+    // Inode numbers of the host's file systems are equal now and then: without "remap", Linux 4.18 lost /root/proc and the
+    // like right after init had mounted them.
+    ["-fsdev", "local,id=fs9p,path=/,security_model=none,readonly=on,multidevs=remap"],
     ["-device", "virtio-9p-pci,fsdev=fs9p,mount_tag=host9p"],
     ["-serial", `file:${folder}/console`, "-serial", "stdio"],
     ["-kernel", kernel.image, "-initrd", `${folder}/initramfs`, "-append", words],

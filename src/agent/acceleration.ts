@@ -110,6 +110,8 @@ export class AgentAcceleration implements Disposable {
 
   /** No connection of the namespace is accelerated from now on. */
   forget(netns: NetworkNamespace): void {
+    // Nothing was allowed, and a kernel that takes no program may tell no cookie either (before 5.7).
+    if (!this.#programs && !this.#splices) return;
     this.#policies?.forget(netns);
     this.#restricted.delete(netns.cookie());
     if (this.#programs) this.#programs.forbid(netns.cookie());
