@@ -125,6 +125,7 @@ int pass_stream(struct __sk_buff *skb)
 {
 	__u64 cookie = bpf_get_socket_cookie(skb);
 	struct bpf_sock *socket = skb->sk;
+	__u32 *received, read;
 	struct tcp_sock *tp;
 
 	/* The end of the stream by itself. */
@@ -133,7 +134,13 @@ int pass_stream(struct __sk_buff *skb)
 	tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(socket);
 	if (!tp)
 		return SK_PASS;
-	return pass_once(skb, tp->copied_seq, bpf_map_lookup_elem(&accel_received, &cookie));
+	read = tp->copied_seq;
+	received = bpf_map_lookup_elem(&accel_received, &cookie);
+	if (!received) {
+		bpf_map_update_elem(&accel_received, &cookie, &read, BPF_ANY);
+		received = bpf_map_lookup_elem(&accel_received, &cookie);
+	}
+	return pass_once(skb, read, received);
 }
 
 /* Runs in the context of the process that calls listen() or connect(). */
@@ -247,7 +254,7 @@ static __always_inline void advance_end(struct accel_request *request, struct bp
 	}
 	start->flow = request->flow;
 	start->side = request->side;
-	if (!put_socket(&own->key, app, start->cookie, tp->copied_seq)) {
+	if (bpf_map_update_elem(&accel_socks, &own->key, app, BPF_NOEXIST)) {
 		own->state = ACCEL_STATE_NEVER;
 		own->reason = ACCEL_REASON_REFUSED;
 		return;
@@ -325,7 +332,7 @@ static __always_inline void leave_flow(const struct accel_request *request)
 	flow->left |= 1 << (request->side == ACCEL_SIDE_SERVER);
 	if (flow->left == both ||
 	    flow->ends[request->side != ACCEL_SIDE_SERVER].state == ACCEL_STATE_UNKNOWN)
-		forget_flow(&request->flow, flow);
+		bpf_map_delete_elem(&accel_flows, &request->flow);
 }
 
 /*

@@ -111,7 +111,7 @@ static __always_inline int connect_workload(struct bpf_sock_addr *ctx, int v6, _
 		if (origin)
 			fill_original(origin, &d);
 	}
-	if (stream && d.reason == REASON_OWN_TRAFFIC && (w->flags & WORKLOAD_FLAG_ONE_HOP)) {
+	if (stream && d.reason == REASON_OWN_TRAFFIC && is_first_hop(w, &d, mark)) {
 		origin = bpf_sk_storage_get(&origins, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 		if (origin) {
 			fill_original(origin, &d);

@@ -42,12 +42,12 @@ static __always_inline void fill_end(struct accel_end *end, const struct socket_
 }
 
 static __always_inline int put(struct accel_request *request, const struct socket_key *key,
-			       enum accel_side side, struct bpf_sock *sk, const struct tcp_sock *tp,
+			       enum accel_side side, struct bpf_sock *sk,
 			       struct socket_start *start)
 {
 	start->flow = request->flow;
 	start->side = side;
-	return put_socket(key, sk, start->cookie, tp->copied_seq);
+	return bpf_map_update_elem(&accel_socks, key, sk, BPF_NOEXIST) == 0;
 }
 
 static __always_inline enum accel_reason
@@ -91,9 +91,9 @@ make_flow(struct accel_request *request, struct bpf_sock *app, struct socket_sta
 	fill_end(far, &request->outer, proxy_start, proxy_tp, ACCEL_PERMISSION_LEG_BACK);
 	/* The proxy's first: where the kernel wants only one of them, it is not the application's.
 	 */
-	if (!put(request, &request->outer, !request->side, proxy, proxy_tp, proxy_start) ||
-	    !put(request, &request->app, request->side, app, app_tp, app_start)) {
-		forget_flow(&request->flow, flow);
+	if (!put(request, &request->outer, !request->side, proxy, proxy_start) ||
+	    !put(request, &request->app, request->side, app, app_start)) {
+		bpf_map_delete_elem(&accel_flows, &request->flow);
 		return ACCEL_REASON_REFUSED;
 	}
 	far->state = ACCEL_STATE_ENROLLED;
@@ -133,14 +133,11 @@ int join(struct __sk_buff *skb)
 {
 	struct accel_request *request = (void *)(long)skb->data;
 	struct bpf_sock *app, *proxy;
-	struct accel_flow *flow;
 
 	if ((void *)(request + 1) > (void *)(long)skb->data_end)
 		return TC_ACT_SHOT;
 	if (request->action == ACCEL_ACTION_LEAVE) {
-		flow = bpf_map_lookup_elem(&accel_flows, &request->flow);
-		if (flow)
-			forget_flow(&request->flow, flow);
+		bpf_map_delete_elem(&accel_flows, &request->flow);
 		return TC_ACT_OK;
 	}
 	request->state = ACCEL_STATE_UNKNOWN;

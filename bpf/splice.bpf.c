@@ -122,7 +122,7 @@ int splice(struct __sk_buff *skb)
 	enum splice_reason reason;
 	struct splice_flow *flow;
 	struct splice_ref *ref;
-	__u32 seen, before;
+	__u32 seen, before, end;
 
 	/*
 	 * A bare FIN, which TCP has acted on already. Where it has to wait behind what is to be
@@ -139,7 +139,10 @@ int splice(struct __sk_buff *skb)
 	own = &flow->legs[ref->side == ACCEL_SIDE_SERVER];
 	peer = &flow->legs[ref->side != ACCEL_SIDE_SERVER];
 	seen = own->seen;
-	drop_overlap(skb, own->received + seen);
+	end = sequence_of(skb) + skb->len;
+	/* What could not be taken off counts, and must not be taken off what is to come. */
+	if (!drop_overlap(skb, own->received + seen))
+		own->received = end - seen - skb->len;
 	if (!skb->len)
 		return SK_DROP;
 	/* Atomic for its order: `hand_over` arms a leg and then looks whether bytes slipped by. */

@@ -80,7 +80,7 @@ static long look_at_flow(struct bpf_map *map, const __u64 *id, struct accel_flow
 	if (is_open(client) || is_open(server))
 		flow->dead = 0;
 	else if (++flow->dead >= asked->dead)
-		forget_flow(id, flow);
+		bpf_map_delete_elem(&accel_flows, id);
 	return 0;
 }
 

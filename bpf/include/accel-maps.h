@@ -37,12 +37,14 @@ struct {
 	__type(value, struct accel_flow);
 } accel_flows SEC(".maps");
 
-/* The sequence number after the last byte that TCP has handed to a socket of a flow, by its cookie.
- * Programs that see packets cannot have socket storage. */
+/*
+ * The sequence number after the last byte that TCP has handed to a socket, by its cookie. Programs
+ * that see packets cannot have socket storage; whose row has had to make room is known by what was
+ * read.
+ */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 2 * MAX_ACCEL_FLOWS);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u64);
 	__type(value, __u32);
 } accel_received SEC(".maps");
@@ -77,15 +79,5 @@ struct {
 	__type(key, __u64);
 	__type(value, struct stale_reader);
 } accel_stale SEC(".maps");
-
-static __always_inline void forget_flow(const __u64 *id, const struct accel_flow *flow)
-{
-	__u64 client = flow->ends[ACCEL_SIDE_CLIENT].cookie;
-	__u64 server = flow->ends[ACCEL_SIDE_SERVER].cookie;
-
-	bpf_map_delete_elem(&accel_received, &client);
-	bpf_map_delete_elem(&accel_received, &server);
-	bpf_map_delete_elem(&accel_flows, id);
-}
 
 #endif

@@ -74,18 +74,6 @@ static __always_inline int is_reader_known(struct accel_request *request, struct
 	return known;
 }
 
-/* Its socket is in the map from now on, and what it receives is told apart from what it has had. */
-static __always_inline int put_socket(const struct socket_key *key, struct bpf_sock *sk,
-				      __u64 cookie, __u32 read)
-{
-	if (bpf_map_update_elem(&accel_received, &cookie, &read, BPF_ANY))
-		return 0;
-	if (!bpf_map_update_elem(&accel_socks, key, sk, BPF_NOEXIST))
-		return 1;
-	bpf_map_delete_elem(&accel_received, &cookie);
-	return 0;
-}
-
 static __always_inline int has_unread(struct bpf_sock *app)
 {
 	struct tcp_sock *tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(app);

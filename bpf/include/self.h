@@ -91,4 +91,18 @@ static __always_inline int speaks_for_client(const struct workload *w, const str
 	       address_is_own(d->netns, &d->destination);
 }
 
+/*
+ * Has our proxy taken this connection from an application of the workload? Others whose traffic is
+ * left alone as the proxy's (users, groups, a cgroup) have no proxy before them, and it hands on
+ * inbound connections from the pass-through address.
+ */
+static __always_inline int is_first_hop(const struct workload *w, const struct decision *d,
+					__u32 mark)
+{
+	__u32 both = WORKLOAD_FLAG_ONE_HOP | WORKLOAD_FLAG_PROXY_MARK;
+
+	return (w->flags & both) == both && (mark & w->proxy_mark_mask) == w->proxy_mark &&
+	       !from_passthrough(d);
+}
+
 #endif

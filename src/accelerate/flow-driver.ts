@@ -49,6 +49,7 @@ export class FlowDriver implements Disposable {
   readonly #netns: number | undefined;
   /** Connections of other listeners that go on asking it, and whoever made it. */
   #users = 1;
+  readonly #onRetired = new Set<() => void>();
   readonly #cookie: bigint;
   readonly #advance: NativeProgram;
   readonly #join: NativeProgram;
@@ -109,10 +110,21 @@ export class FlowDriver implements Disposable {
     return this.#cookie;
   }
 
-  /** Until it is disposed of once more. */
-  retain(): this {
+  /** Until it is disposed of once more. `onRetired`: its workload is no longer there, and its namespace is to be let go. */
+  retain(onRetired: () => void): this {
     this.#users++;
+    this.#onRetired.add(onRetired);
     return this;
+  }
+
+  /** Of one who has retained it. */
+  release(onRetired: () => void): void {
+    if (this.#onRetired.delete(onRetired)) this[Symbol.dispose]();
+  }
+
+  /** By whoever made it, before it disposes of it. */
+  retire(): void {
+    for (const tell of this.#onRetired) tell();
   }
 
   [Symbol.dispose](): void {

@@ -4,7 +4,7 @@ import type { WorkloadConfig } from "../config/model.ts";
 import { partsOf } from "../intercept/composite.ts";
 import { EbpfBackend } from "../intercept/ebpf/backend.ts";
 import { followEvents } from "../intercept/ebpf/event-stream.ts";
-import { sweepOriginals, sweepOwnFlows } from "../intercept/ebpf/sweep.ts";
+import { sweepHops, sweepOriginals, sweepOwnFlows } from "../intercept/ebpf/sweep.ts";
 import { WorkloadScope } from "../intercept/ebpf/workload-scope.ts";
 import { formatEndpoint } from "../net/endpoint.ts";
 import type { ConnectionRecord } from "../proxy/connection-record.ts";
@@ -221,6 +221,7 @@ export class Agent implements AsyncDisposable {
       .map((w) => scopeOf(w)?.slot ?? 0);
     sweepOriginals(this.ebpf.instance, new Set(external));
     sweepOwnFlows(this.ebpf.instance);
+    sweepHops(this.ebpf.instance);
   }
 }
 

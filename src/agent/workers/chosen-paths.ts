@@ -17,7 +17,7 @@ export function acceleratorFor(direction: Direction, driver: FlowDriver, means: 
 interface Means {
   /** What these ways leave may be spliced. */
   readonly splices: boolean;
-  /** Who asks for the socket at the other end, where its own proxy was left out; the caller's. */
+  /** Who asks for the socket at the other end, where its own proxy was left out. */
   readonly otherEnd: (outer: SocketEnds) => FlowDriver | undefined;
 }
 

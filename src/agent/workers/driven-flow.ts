@@ -101,8 +101,15 @@ export class DrivenFlow implements DirectFlow {
   }
 
   hasUnread(): boolean {
-    // Nothing was redirected to a socket that was never enrolled.
-    return this.#wasEnrolled && this.#ask().hasUnread;
+    // Nothing was redirected to a socket that was never enrolled; with flow 0 the question would make one.
+    return this.#wasEnrolled && this.#last?.flow !== 0n && this.#ask().hasUnread;
+  }
+
+  /** Nothing more is redirected to this socket. */
+  close(): void {
+    const flow = this.#last?.flow ?? 0n;
+    if (flow !== 0n) this.#driver.refuse(this.#settings.side, flow, "switched-off");
+    this.#done = true;
   }
 
   othersHasUnread(): boolean {

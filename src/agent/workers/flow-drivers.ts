@@ -13,16 +13,22 @@ export function openFlowDriver(source: AccelerationSource, netnsFd: number | und
   return driver;
 }
 
-/** Nobody new gets it. */
+/** The workload is no longer there. */
 export function closeFlowDriver(driver: FlowDriver): void {
-  const known = drivers.get(driver.namespace);
-  known?.delete(driver);
-  if (known?.size === 0) drivers.delete(driver.namespace);
+  withdrawFlowDriver(driver);
+  driver.retire();
   driver[Symbol.dispose]();
 }
 
-/** To be disposed of by the caller; undefined where connections to this port of that namespace do not go `direct`. */
-export function retainFlowDriver(namespace: bigint, port: number): FlowDriver | undefined {
+/** Nobody new gets it; those who have it keep it. */
+export function withdrawFlowDriver(driver: FlowDriver): void {
+  const known = drivers.get(driver.namespace);
+  known?.delete(driver);
+  if (known?.size === 0) drivers.delete(driver.namespace);
+}
+
+/** Undefined where connections to this port of that namespace do not go `direct`. */
+export function flowDriverOf(namespace: bigint, port: number): FlowDriver | undefined {
   const driver = [...(drivers.get(namespace) ?? [])].at(-1);
-  return driver?.allows("direct") && !driver.excludes(port) ? driver.retain() : undefined;
+  return driver?.allows("direct") && !driver.excludes(port) ? driver : undefined;
 }

@@ -13,7 +13,7 @@ import { createOwnFlowNoter, type OwnFlowNoter } from "../../intercept/own-flows
 import type { Route } from "../../proxy/proxy-listener.ts";
 import type { Splicer } from "../../proxy/splice.ts";
 import { acceleratorFor } from "./chosen-paths.ts";
-import { closeFlowDriver, openFlowDriver, retainFlowDriver } from "./flow-drivers.ts";
+import { closeFlowDriver, flowDriverOf, openFlowDriver, withdrawFlowDriver } from "./flow-drivers.ts";
 import { spliceWakesFor } from "./splice-wakes.ts";
 import { splicerFor } from "./spliced-flow.ts";
 import type { WorkerListener } from "./worker-protocol.ts";
@@ -47,7 +47,10 @@ export class ListenerHandles implements Disposable {
     if (!isDeepStrictEqual(acceleration, this.#described.acceleration)) {
       // Kept to the end, as the noters: flows go on asking it.
       const driver = this.#driver;
-      if (driver) this.#formerDrivers.push({ [Symbol.dispose]: () => closeFlowDriver(driver) });
+      if (driver) {
+        withdrawFlowDriver(driver);
+        this.#formerDrivers.push({ [Symbol.dispose]: () => closeFlowDriver(driver) });
+      }
       this.#driver = acceleration && openFlowDriver(acceleration, netnsFd);
     }
     const splicer = this.#splicerFor(listener);
@@ -55,7 +58,7 @@ export class ListenerHandles implements Disposable {
       splices: splicer !== undefined,
       otherEnd: ({ local, remote }: SocketEnds) => {
         const namespace = this.#hopLookup()?.(local, remote);
-        return namespace === undefined ? undefined : retainFlowDriver(namespace, remote.port);
+        return namespace === undefined ? undefined : flowDriverOf(namespace, remote.port);
       },
     };
     this.#described = listener;

@@ -24,6 +24,16 @@ export function sweepOriginals(
   return swept;
 }
 
+/** Deletes notes in `hops` that nobody has taken in time: a foreign program has kept the end of their socket from ours. */
+export function sweepHops(instance: EbpfInstance, nowNs = process.hrtime.bigint()): number {
+  const hops = instance.map("hops");
+  let swept = 0;
+  for (const [key, { slot, notedNs }] of [...hops.entries()]) {
+    if (slot === 0 && nowNs - notedNs > OWN_FLOW_NS && hops.delete(key)) swept++;
+  }
+  return swept;
+}
+
 /** Deletes notes in `own_flows` of workers that died before they could. */
 export function sweepOwnFlows(instance: EbpfInstance, nowNs = process.hrtime.bigint()): number {
   const flows = instance.map("own_flows");

@@ -1,24 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Two workloads of one agent that agree on it: their connections pass the first one's proxy only. */
+import { readdirSync, statSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, describe, expect, it } from "vitest";
+import { patienceMs } from "../../support/inbox.ts";
 import { echoServer, load } from "../../support/load.ts";
 import { problemsOf } from "../../support/oracle.ts";
 import { OracleRig } from "../../support/oracle-rig.ts";
-import { PodPair } from "../../support/pod-pair.ts";
+import { PodPair, type Traffic } from "../../support/pod-pair.ts";
+import { runCommand } from "../../support/shunt.ts";
 
 const PORT = 9000;
 const EXCLUDED_PORT = 9001;
 const BLOCKING_PORT = 9002;
+
+const UID = 1234;
+
+/** Descriptors come and go while they are looked at. */
+function inodeOf(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.ino ?? 0;
+}
 
 const pairs: PodPair[] = [];
 afterAll(async () => {
   for (const pair of pairs) await pair[Symbol.asyncDispose]();
 });
 
-async function start(client: string, server: string): Promise<PodPair> {
+async function start(client: string, server: string, traffic: Traffic = {}): Promise<PodPair> {
   const pair = await PodPair.start({
     mode: "ebpf",
-    client: { acceleration: { hops: client } },
+    client: { acceleration: { hops: client }, ...traffic },
     server: { acceleration: { hops: server, excludePorts: [EXCLUDED_PORT] } },
     agent: { acceleration: { mode: "auto" } },
   });
@@ -71,6 +82,34 @@ describe("of two hops that are to be one", () => {
     const blocking = await records(pair, v4, BLOCKING_PORT, 1, "rr", "-n", "2000");
     expect([...excluded, ...blocking].filter((each) => each.includes("direct"))).toEqual([]);
     expect(await leftOut(pair)).toBe(118);
+  });
+
+  it("a program that is left alone as the proxy is, by its user, passes the proxy at the other end", async () => {
+    const pair = await start("one", "one", { proxy: { uid: [UID] } });
+    const { v4 } = pair.lab.server;
+    const from = pair.agent.records().length;
+    const program = `import os, socket, encodings.idna; os.setuid(${UID}); socket.create_connection(("${v4}", ${PORT})).close()`;
+    const argv = [`--net=${pair.lab.client.path}`, "python3", "-c", program];
+    expect(await runCommand(["nsenter", ...argv])).toMatchObject({ status: 0, stderr: "" });
+    await pair.agent.waitForRecords(() => true, from + 1);
+    expect(pair.agent.records().slice(from)).toMatchObject([{ workload: "server" }]);
+    expect(await leftOut(pair)).toBe(0);
+  });
+
+  it("a connection outlives the other workload, whose namespace the agent lets go", async () => {
+    const pair = await start("one", "one");
+    const { path, v4 } = pair.lab.server;
+    const [ino, open] = [inodeOf(path), `/proc/${pair.agent.pid}/fd`];
+    const isHeld = (): boolean => readdirSync(open).some((fd) => inodeOf(`${open}/${fd}`) === ino);
+    const running = load(pair.lab.client, v4, PORT, "rr", "-c", "4", "-s", "100", "-d", "4");
+    await sleep(1_000);
+    expect(isHeld()).toBe(true);
+    const { workloads, ...file } = pair.agentFile();
+    await pair.agent.reconfigure({ ...file, workloads: (workloads as object[]).slice(0, 1) });
+    const deadline = performance.now() + patienceMs(2_500);
+    while (isHeld() && performance.now() < deadline) await sleep(100);
+    expect(isHeld()).toBe(false);
+    expect(await running).toMatchObject({ status: 0, errors: 0 });
   });
 
   it.each([
