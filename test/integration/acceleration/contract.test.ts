@@ -62,7 +62,8 @@ describe("the contract", () => {
 
   it("takes less than three seconds on a machine that is not busy", ({ skip }) => {
     const load = loadavg()[0] ?? 0;
-    if (load > availableParallelism()) skip(`the load is ${load}`);
+    // What is quick enough on a busy one is so.
+    skip(took >= 3000 * patience && load > availableParallelism(), `the load is ${load}`);
     expect(took).toBeLessThan(3000 * patience);
   });
 
