@@ -123,24 +123,7 @@ int steer(struct sk_msg_md *msg)
 SEC("sk_skb/stream_verdict")
 int pass_stream(struct __sk_buff *skb)
 {
-	__u64 cookie = bpf_get_socket_cookie(skb);
-	struct bpf_sock *socket = skb->sk;
-	__u32 *received, read;
-	struct tcp_sock *tp;
-
-	/* The end of the stream by itself. */
-	if (!skb->len || !socket)
-		return SK_PASS;
-	tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(socket);
-	if (!tp)
-		return SK_PASS;
-	read = tp->copied_seq;
-	received = bpf_map_lookup_elem(&accel_received, &cookie);
-	if (!received) {
-		bpf_map_update_elem(&accel_received, &cookie, &read, BPF_ANY);
-		received = bpf_map_lookup_elem(&accel_received, &cookie);
-	}
-	return pass_once(skb, read, received);
+	return pass_once(skb, &accel_received);
 }
 
 /* Runs in the context of the process that calls listen() or connect(). */

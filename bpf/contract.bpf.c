@@ -236,25 +236,11 @@ struct {
 SEC("sk_skb/stream_verdict")
 int contract_verdict(struct __sk_buff *skb)
 {
-	__u64 cookie = bpf_get_socket_cookie(skb);
-	struct bpf_sock *socket = skb->sk;
-	struct tcp_sock *tp;
-	__u32 *received, read;
-	__be32 local;
+	__be32 local = SKB_LOAD(local_ip4);
 
-	if (!skb->len || !socket)
-		return SK_PASS;
-	local = SKB_LOAD(local_ip4);
 	if (HOW_PROGRAM(how_of(is_contract(local) ? local : SKB_LOAD(remote_ip4))) == PROGRAM_NAIVE)
 		return SK_PASS;
-	tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(socket);
-	if (!tp)
-		return SK_PASS;
-	read = tp->copied_seq;
-	received = bpf_map_lookup_elem(&contract_received, &cookie);
-	if (!received)
-		bpf_map_update_elem(&contract_received, &cookie, &read, BPF_ANY);
-	return pass_once(skb, read, bpf_map_lookup_elem(&contract_received, &cookie));
+	return pass_once(skb, &contract_received);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -11,6 +11,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_core_read.h>
+#include "kernel.h"
 
 /* bpf_skb_adjust_room takes no more at once (net/core/filter.c). */
 #define MOST_TAKEN 4095
@@ -64,19 +65,34 @@ static __always_inline int drop_overlap(struct __sk_buff *skb, __u32 next)
 }
 
 /*
- * The verdict about a packet that passes but for what its reader has had: everything before `read`,
- * and before `*received`, if that is known.
+ * The verdict about a packet that passes but for what its socket has had. `ends` keeps, by the
+ * socket's cookie, the sequence number after the last byte that passed; where it has none, what was
+ * read tells.
  */
-static __always_inline int pass_once(struct __sk_buff *skb, __u32 read, __u32 *received)
+static __always_inline int pass_once(struct __sk_buff *skb, void *ends)
 {
-	__u32 end = sequence_of(skb) + skb->len, next = read;
+	__u64 cookie = bpf_get_socket_cookie(skb);
+	struct bpf_sock *socket = skb->sk;
+	__u32 *noted, next, end;
+	struct tcp_sock *tp;
 
-	if (received) {
-		__u32 noted = *(volatile __u32 *)received;
+	/* The end of the stream by itself. */
+	if (!skb->len || !socket)
+		return SK_PASS;
+	tp = (struct tcp_sock *)bpf_skc_to_tcp_sock(socket);
+	if (!tp)
+		return SK_PASS;
+	next = tp->copied_seq;
+	end = sequence_of(skb) + skb->len;
+	noted = bpf_map_lookup_elem(ends, &cookie);
+	if (noted) {
+		__u32 last = *(volatile __u32 *)noted;
 
-		if ((__s32)(noted - next) > 0)
-			next = noted;
-		*received = (__s32)(end - next) > 0 ? end : next;
+		if ((__s32)(last - next) > 0)
+			next = last;
+		*noted = (__s32)(end - next) > 0 ? end : next;
+	} else {
+		bpf_map_update_elem(ends, &cookie, &end, BPF_ANY);
 	}
 	drop_overlap(skb, next);
 	return skb->len ? SK_PASS : SK_DROP;

@@ -47,9 +47,10 @@ export class FlowDriver implements Disposable {
   readonly #source: AccelerationSource;
   /** Ours. */
   readonly #netns: number | undefined;
-  /** Connections of other listeners that go on asking it, and whoever made it. */
-  #users = 1;
-  readonly #onRetired = new Set<() => void>();
+  /** Of connections of other listeners that go on asking it. */
+  readonly #letGo = new Set<() => void>();
+  #isDisposed = false;
+  #isClosed = false;
   readonly #cookie: bigint;
   readonly #advance: NativeProgram;
   readonly #join: NativeProgram;
@@ -110,25 +111,26 @@ export class FlowDriver implements Disposable {
     return this.#cookie;
   }
 
-  /** Until it is disposed of once more. `onRetired`: its workload is no longer there, and its namespace is to be let go. */
-  retain(onRetired: () => void): this {
-    this.#users++;
-    this.#onRetired.add(onRetired);
+  /** It stays open until `release`. `letGo`: its workload is no longer there, so that its namespace is to be let go. */
+  retain(letGo: () => void): this {
+    this.#letGo.add(letGo);
     return this;
   }
 
-  /** Of one who has retained it. */
-  release(onRetired: () => void): void {
-    if (this.#onRetired.delete(onRetired)) this[Symbol.dispose]();
-  }
-
-  /** By whoever made it, before it disposes of it. */
-  retire(): void {
-    for (const tell of this.#onRetired) tell();
+  release(letGo: () => void): void {
+    this.#letGo.delete(letGo);
+    this.#closeUnlessUsed();
   }
 
   [Symbol.dispose](): void {
-    if (--this.#users > 0) return;
+    this.#isDisposed = true;
+    for (const letGo of this.#letGo) letGo();
+    this.#closeUnlessUsed();
+  }
+
+  #closeUnlessUsed(): void {
+    if (!this.#isDisposed || this.#isClosed || this.#letGo.size > 0) return;
+    this.#isClosed = true;
     if (this.#netns !== undefined) loadAddon().closeFd(this.#netns);
     this.#advance.close();
     this.#join.close();

@@ -106,8 +106,7 @@ struct counts read_counts(unsigned how);
 bool has_maps(void);
 int delete_entry(const struct entry_key *key);
 /* Into the map when established and used already, as the agent does; nothing without programs. */
-void enrol_both(const struct pair *pair);
-void enrol_server(const struct pair *pair);
+void enrol_late(const struct pair *pair, int ends);
 
 /* io.c: system calls, with the fault that was asked for */
 ssize_t io_receive(int fd, void *buffer, size_t size, int flags);

@@ -66,25 +66,16 @@ static void enrol(int map, int socket)
 		untested("an established socket into the map");
 }
 
-void enrol_both(const struct pair *pair)
+void enrol_late(const struct pair *pair, int ends)
 {
 	int map;
 
 	if (settings.steered && settings.steering == STEER_NONE)
 		return;
 	map = open_map(settings.sockets_id);
-	enrol(map, pair->client);
-	enrol(map, pair->server);
-	close(map);
-}
-
-void enrol_server(const struct pair *pair)
-{
-	int map;
-
-	if (settings.steered && settings.steering == STEER_NONE)
-		return;
-	map = open_map(settings.sockets_id);
-	enrol(map, pair->server);
+	if (ends & CLIENT)
+		enrol(map, pair->client);
+	if (ends & SERVER)
+		enrol(map, pair->server);
 	close(map);
 }

@@ -84,7 +84,7 @@ static void late_messages(void)
 	got = receive_stream(pair.client, 5, 2000);
 	expect_received(&got, 2000, END_LIMIT, "before the map");
 	before = segments_received(pair.server) + segments_received(pair.client);
-	enrol_both(&pair);
+	enrol_late(&pair, BOTH_ENDS);
 	short_messages(&pair);
 	errno = 0;
 	if (!settings.steered &&

@@ -52,7 +52,7 @@ void check_half_read(void)
 		send_stream(pair.client, i, 0, FIRST);
 		wait_for_bytes(pair.server, FIRST);
 		got = receive_stream(pair.server, i, reads[i]);
-		enrol_server(&pair);
+		enrol_late(&pair, SERVER);
 		send_stream(pair.client, i, FIRST, SECOND);
 		receive_more(pair.server, i, FIRST + SECOND, &got);
 		expect_received(&got, FIRST + SECOND, END_LIMIT, when);
@@ -154,7 +154,7 @@ void check_overlap(void)
 	if (raw < 0)
 		untested("a raw socket");
 	set_int(raw, IPPROTO_IP, IP_HDRINCL, 1);
-	enrol_server(&pair);
+	enrol_late(&pair, SERVER);
 	for (int round = 0; round < ROUNDS; round++)
 		overlapping_round(raw, &pair, round, &got);
 	ok("%d segments that repeat bytes", 2 * ROUNDS);

@@ -92,7 +92,7 @@ static void ping_pong(struct pair *pair, uint32_t events, bool late)
 	start_player(&client, pair->client, events, 2);
 	start_player(&server, pair->server, events, 2);
 	if (late)
-		enrol_both(pair);
+		enrol_late(pair, BOTH_ENDS);
 	if (pthread_create(&thread, NULL, answer_messages, &server))
 		untested("no thread");
 	for (int i = 0; i < ROUNDS; i++) {
@@ -198,7 +198,7 @@ static void wake(struct pair *pair, bool by_select, bool late)
 	while (!atomic_load(&sleeper.tid) || !thread_sleeps(sleeper.tid))
 		usleep(50);
 	if (late)
-		enrol_both(pair);
+		enrol_late(pair, BOTH_ENDS);
 	send_stream(pair->client, 1, 0, 100);
 	pthread_join(sleeper.thread, NULL);
 	if (!sleeper.woken)

@@ -36,7 +36,7 @@ export class BothEnds implements DirectFlow {
   }
 
   get isHopeless(): boolean {
-    return this.#own.isHopeless || (this.#other.isHopeless && !this.#own.wasEnrolled);
+    return this.#own.isHopeless || (!this.#own.wasEnrolled && (this.#isAlone || this.#other.isHopeless));
   }
 
   carried(): CarriedPast {

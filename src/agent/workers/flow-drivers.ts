@@ -16,7 +16,6 @@ export function openFlowDriver(source: AccelerationSource, netnsFd: number | und
 /** The workload is no longer there. */
 export function closeFlowDriver(driver: FlowDriver): void {
   withdrawFlowDriver(driver);
-  driver.retire();
   driver[Symbol.dispose]();
 }
 

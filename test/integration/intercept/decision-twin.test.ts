@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Decision, decide, type Question } from "../../../src/intercept/decision.ts";
 import { EbpfBackend } from "../../../src/intercept/ebpf/backend.ts";
-import { sweepOwnFlows } from "../../../src/intercept/ebpf/sweep.ts";
+import { sweepHops, sweepOwnFlows } from "../../../src/intercept/ebpf/sweep.ts";
 import type { WorkloadScope } from "../../../src/intercept/ebpf/workload-scope.ts";
 import { NetworkNamespace } from "../../../src/intercept/network-namespace.ts";
 import type { InboundSpec, InterceptSpec, OutboundSpec, ProxyIdentity } from "../../../src/intercept/spec.ts";
@@ -306,7 +306,8 @@ describe("the decision", () => {
     expect(arrive()).toEqual({ "all-included": 1 });
     note(0n, 0, 61_000_000_000n);
     expect(arrive()).toEqual({ "all-included": 1 });
-    hops.delete(key);
+    expect(sweepHops(instance)).toBe(1);
+    expect(hops.get(key)).toBeUndefined();
     expect(arrive()).toEqual({ "all-included": 1 });
     hops.delete({ ...key, localPort: 443 });
   });
